@@ -1,0 +1,32 @@
+//! The vocabulary that every other crate speaks.
+//!
+//! Three groups of types live here and nothing else does:
+//!
+//! - **facts** ([`Event`] and its bodies): what happened, in the order in which the ledger keeps it.
+//!   They are plain data, serialise to JSON and never change meaning once written to a ledger;
+//! - **captured bytes on their way to becoming facts** ([`Payload`]): never serialised, never stored;
+//! - **the session document** ([`document`]): the shape of `agentsight show --json`, a contract that
+//!   scripts rely on.
+//!
+//! The crate does no input or output, holds no state and knows no other crate of the workspace.
+
+pub mod document;
+mod event;
+mod ids;
+mod llm;
+mod loss;
+mod payload;
+
+pub use event::{
+    Access, Event, EventBody, FileDelete, FileOpen, FileRef, FileRename, FileUse, HttpExchange,
+    NetworkAccept, NetworkClose, NetworkConnect, NetworkListen, NetworkProtocol, ProcessExec,
+    ProcessExit, ProcessFork, ProcessSeen, ResourceUse, SessionEnd, SessionStart, StreamEnd,
+    Truncated,
+};
+pub use ids::{KTime, ProcessKey, ProcessKeyError, SocketId, WallClock};
+pub use llm::{
+    BodyInfo, LlmCall, LlmError, LlmRequest, LlmResponse, Message, Part, PartInfo, ToolDefinition,
+    Usage,
+};
+pub use loss::{ClassCounters, DropReason, EventClass, Loss};
+pub use payload::{Direction, Payload, PayloadEnd, StreamKey};

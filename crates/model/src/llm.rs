@@ -1,0 +1,221 @@
+//! Conversations with models, in the terms of the OpenTelemetry GenAI conventions (v1.41.1).
+
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+
+use crate::{KTime, ProcessKey};
+
+/// One request to a model and its answer.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct LlmCall {
+    /// Unique within the session: `llm-<n>`.
+    pub id: String,
+    /// `gen_ai.provider.name`: `anthropic`, `openai`, `gcp.gemini`, ... by the shape of the traffic.
+    pub provider: String,
+    /// The API dialect, such as `anthropic.messages` or `openai.responses`.
+    pub api: String,
+    /// Model that answered, or else the one that was asked for.
+    pub model: Option<String>,
+    /// Model that was asked for.
+    pub request_model: Option<String>,
+    /// `gen_ai.operation.name`: `chat`, `generate_content`, `text_completion`, `embeddings`.
+    pub operation: String,
+    /// The process that called.
+    pub process: ProcessKey,
+    /// Scheme, host and path, with secrets replaced.
+    pub endpoint: String,
+    /// `http/1.1`, `h2`, `websocket`.
+    pub transport: String,
+    /// HTTP status; absent if no answer was seen.
+    pub status: Option<u16>,
+    /// When the first byte of the request was sent.
+    pub started: KTime,
+    /// When the first byte of the answer's body arrived.
+    pub first_byte: Option<KTime>,
+    /// When the answer ended, or the stream did.
+    pub ended: KTime,
+    /// Whether request and answer were both seen whole, to the dialect's own end mark.
+    pub complete: bool,
+    /// What was asked.
+    pub request: LlmRequest,
+    /// What was answered.
+    pub response: LlmResponse,
+    /// `gen_ai.response.finish_reasons`, as the provider spells them.
+    pub finish_reasons: Vec<String>,
+    /// Tokens.
+    pub usage: Usage,
+    /// What went wrong, if something did.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub error: Option<LlmError>,
+    /// The pieces that are not text, of request and answer.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub parts: Vec<PartInfo>,
+}
+
+/// What was asked of a model.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct LlmRequest {
+    /// The conversation so far, oldest first.
+    pub messages: Vec<Message>,
+    /// System instructions.
+    pub system: Vec<Part>,
+    /// Tools that the model may call.
+    pub tools: Vec<ToolDefinition>,
+    /// Everything else that was asked for (temperature, limits, ...), as sent.
+    pub parameters: Map<String, Value>,
+    /// The body that carried it.
+    pub body: BodyInfo,
+}
+
+/// What a model answered.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct LlmResponse {
+    /// The answer; one message a choice.
+    pub messages: Vec<Message>,
+    /// The provider's id of the answer.
+    pub id: Option<String>,
+    /// The body that carried it.
+    pub body: BodyInfo,
+}
+
+/// Facts about a body, of its decoded form (transfer and content coding removed) before redaction.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BodyInfo {
+    /// Bytes of the decoded body.
+    pub bytes: u64,
+    /// SHA-256 of the decoded body, in hexadecimal.
+    pub sha256: String,
+    /// Bytes of the body as transferred (transfer coding removed, content coding not).
+    pub wire_bytes: u64,
+    /// Content coding, such as `gzip`; absent if none.
+    pub encoding: Option<String>,
+    /// Whether every byte was seen, to the body's end.
+    pub complete: bool,
+}
+
+/// A tool that a model may call.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ToolDefinition {
+    /// Its name.
+    pub name: String,
+    /// What the model is told about it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub description: Option<String>,
+    /// JSON schema of its arguments.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub parameters: Option<Value>,
+}
+
+/// One message of a conversation.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Message {
+    /// `system`, `user`, `assistant`, `tool`.
+    pub role: String,
+    /// Its pieces, in order.
+    pub parts: Vec<Part>,
+}
+
+/// A piece of a message, as in the GenAI conventions' message schema.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "type", rename_all = "snake_case")]
+pub enum Part {
+    /// Text.
+    Text {
+        /// The text.
+        content: String,
+    },
+    /// The model's reasoning.
+    Reasoning {
+        /// The text, which may be a summary or empty (encrypted reasoning).
+        content: String,
+    },
+    /// The model calls a tool.
+    ToolCall {
+        /// The provider's id of the call; absent where the dialect has none.
+        id: Option<String>,
+        /// The tool.
+        name: String,
+        /// Its arguments: parsed JSON, or the raw string where it does not parse.
+        arguments: Value,
+    },
+    /// A tool's result, given to the model.
+    ToolCallResponse {
+        /// Id of the call that it answers.
+        id: Option<String>,
+        /// The tool, where the dialect says so.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        name: Option<String>,
+        /// The result: a string or JSON.
+        response: Value,
+        /// Whether the tool said that it failed, where the dialect tells.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        is_error: Option<bool>,
+    },
+    /// Content that is not text, inline. The bytes themselves are not kept here.
+    Blob {
+        /// What it is.
+        #[serde(flatten)]
+        info: PartInfo,
+    },
+    /// Content by reference.
+    Uri {
+        /// Kind of content: `image`, `audio`, `video`, `document`, `file`.
+        modality: String,
+        /// Its type, where given.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        mime_type: Option<String>,
+        /// Where it is, with secrets replaced; or a provider's file id.
+        uri: String,
+    },
+    /// A piece that this version does not know, kept as it came.
+    Other {
+        /// The provider's name for it.
+        name: String,
+        /// The piece.
+        content: Value,
+    },
+}
+
+/// What is known of a piece of content that is not text.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct PartInfo {
+    /// Kind of content: `image`, `audio`, `video`, `document`, `file`.
+    pub modality: String,
+    /// Type, by its first bytes where they tell, else as declared.
+    pub mime_type: Option<String>,
+    /// Bytes of the decoded content.
+    pub bytes: u64,
+    /// SHA-256 of the decoded content, in hexadecimal.
+    pub sha256: String,
+    /// Width in pixels.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub width: Option<u64>,
+    /// Height in pixels.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub height: Option<u64>,
+}
+
+/// Tokens of one call. `input_tokens` includes what was read from and written to a cache, and
+/// `output_tokens` includes reasoning, as the conventions (v1.41.1) ask.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Usage {
+    /// `gen_ai.usage.input_tokens`.
+    pub input_tokens: Option<u64>,
+    /// `gen_ai.usage.output_tokens`.
+    pub output_tokens: Option<u64>,
+    /// `gen_ai.usage.cache_read.input_tokens`.
+    pub cache_read_input_tokens: Option<u64>,
+    /// `gen_ai.usage.cache_creation.input_tokens`.
+    pub cache_creation_input_tokens: Option<u64>,
+    /// `gen_ai.usage.reasoning.output_tokens`.
+    pub reasoning_output_tokens: Option<u64>,
+}
+
+/// What went wrong with a call.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LlmError {
+    /// `error.type`: the provider's word, or the status code, or `truncated`, `malformed`.
+    pub kind: String,
+    /// The provider's message, or ours.
+    pub message: String,
+}
