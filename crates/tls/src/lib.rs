@@ -1,1 +1,115 @@
-//! (to be written)
+//! Where TLS reads and writes are in an ELF file.
+//!
+//! [`locate`] answers, for one file, which TLS stacks it holds and at which file offsets plaintext can be
+//! read, with the evidence for each offset; or it says why there is none. It needs no root, runs nothing
+//! and attaches nothing: the crate `probe` does that with the answer.
+//!
+//! Every byte of the file may come from an attacker. A file that makes no sense is an error or is reported
+//! as a blind spot; it never ends in a panic, and work and memory are bounded. An offset is offered only if
+//! it is the function's first instruction beyond doubt, as a probe in the middle of an instruction would
+//! break the watched program.
+//!
+//! ```
+//! # fn main() -> Result<(), agentsight_tls::LocateError> {
+//! let file = std::fs::File::open("/proc/self/exe")?;
+//! let located = agentsight_tls::locate(&file, &agentsight_tls::Options::default())?;
+//! for (stack, hook) in located.hooks() {
+//!     println!("{stack} {} at {:#x}", hook.function, hook.file_offset);
+//! }
+//! # Ok(())
+//! # }
+//! ```
+
+#![forbid(unsafe_code)]
+#![deny(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::cast_possible_truncation
+)]
+#![cfg_attr(
+    test,
+    allow(
+        clippy::unwrap_used,
+        clippy::expect_used,
+        clippy::panic,
+        clippy::indexing_slicing,
+        clippy::cast_possible_truncation
+    )
+)]
+
+mod bytes;
+mod elf;
+mod error;
+mod quick;
+mod report;
+mod source;
+mod stacks;
+
+use std::fmt::Write;
+
+pub use elf::Machine;
+pub use error::LocateError;
+pub use quick::maybe_tls;
+pub use report::{
+    Attach, Confidence, Convention, Direction, Hook, HookKind, Located, Missing, Moment, Operand,
+    Stack, StackReport, Success,
+};
+pub use source::Source;
+
+/// How hard to look.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Options {
+    /// Whether to search code for functions that no symbol names.
+    pub search_code: bool,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self { search_code: true }
+    }
+}
+
+impl Options {
+    /// Looks at symbols only.
+    #[must_use]
+    pub fn symbols_only() -> Self {
+        Self { search_code: false }
+    }
+}
+
+/// Finds the TLS functions of an ELF file.
+///
+/// `source` is `&[u8]` or `&File`. A file that holds no TLS code has an answer without stacks.
+///
+/// # Errors
+/// The file is no ELF file that is understood here, or it could not be read.
+pub fn locate<S: Source>(source: S, options: &Options) -> Result<Located, LocateError> {
+    let elf = elf::Elf::open(&source)?;
+    let inspection = stacks::Inspection::new(&elf, options)?;
+    let mut found: Vec<StackReport> = stacks::STACKS
+        .iter()
+        .filter_map(|entry| (entry.inspect)(&inspection))
+        .collect();
+    for report in &mut found {
+        report.hooks.sort_by_key(|hook| hook.file_offset);
+    }
+    Ok(Located {
+        machine: elf.machine,
+        build_id: elf.build_id.clone(),
+        file_bytes: elf.byte_count,
+        stacks: found,
+        limits: Vec::new(),
+    })
+}
+
+/// Lower-case hexadecimal.
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().fold(String::new(), |mut text, byte| {
+        // Writing to a string cannot fail.
+        let _ = write!(text, "{byte:02x}");
+        text
+    })
+}

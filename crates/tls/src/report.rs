@@ -1,0 +1,390 @@
+//! What the locator answers: stacks, hooks, how to read their arguments, and why there is none.
+
+use std::fmt;
+
+use serde::{Serialize, Serializer};
+
+use crate::Machine;
+
+/// Everything known about the TLS code in one file.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Located {
+    /// The processor that the file is for.
+    pub machine: Machine,
+    /// GNU build id, in hexadecimal.
+    pub build_id: Option<String>,
+    /// Size of the file.
+    pub file_bytes: u64,
+    /// One report per TLS stack that left a trace in the file, used or not.
+    pub stacks: Vec<StackReport>,
+    /// What could not be looked at, and why. Empty if the whole file was.
+    pub limits: Vec<String>,
+}
+
+impl Located {
+    /// Every hook, with the stack that it belongs to.
+    pub fn hooks(&self) -> impl Iterator<Item = (Stack, &Hook)> {
+        self.stacks
+            .iter()
+            .flat_map(|report| report.hooks.iter().map(|hook| (report.stack, hook)))
+    }
+
+    /// Whether the file holds a TLS stack whose reads or writes nobody can hook.
+    #[must_use]
+    pub fn is_blind(&self) -> bool {
+        self.stacks.iter().any(StackReport::is_blind)
+    }
+}
+
+/// What was found of one TLS stack.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct StackReport {
+    /// The stack.
+    pub stack: Stack,
+    /// Its version, where the file tells.
+    pub version: Option<String>,
+    /// The hooks, in order of their file offset.
+    pub hooks: Vec<Hook>,
+    /// Functions that should be there and were not found, or not with certainty.
+    pub missing: Vec<Missing>,
+    /// Another stack in the same file whose hooks see the same bytes. Attach to one of the two.
+    pub superseded_by: Option<Stack>,
+    /// What shows that the stack is in the file.
+    pub evidence: Vec<String>,
+}
+
+impl StackReport {
+    /// Whether plaintext of this stack cannot be read in both directions.
+    #[must_use]
+    pub fn is_blind(&self) -> bool {
+        let has = |direction| self.hooks.iter().any(|h| h.kind.moves() == Some(direction));
+        self.superseded_by.is_none() && !(has(Direction::Read) && has(Direction::Write))
+    }
+}
+
+/// A function without a hook.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Missing {
+    /// Its name in the stack's source.
+    pub function: String,
+    /// Why there is no hook.
+    pub reason: String,
+}
+
+/// A TLS stack.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "kebab-case")]
+#[non_exhaustive]
+pub enum Stack {
+    /// OpenSSL, and LibreSSL which has its interface.
+    #[serde(rename = "openssl")]
+    OpenSsl,
+    /// BoringSSL.
+    #[serde(rename = "boringssl")]
+    BoringSsl,
+    /// AWS-LC, as a TLS library or as the cryptography under rustls.
+    #[serde(rename = "aws-lc")]
+    AwsLc,
+    /// rustls.
+    Rustls,
+    /// Go's `crypto/tls`.
+    Go,
+    /// GnuTLS.
+    #[serde(rename = "gnutls")]
+    GnuTls,
+    /// NSS over NSPR.
+    Nss,
+    /// Java Secure Socket Extension.
+    Jsse,
+}
+
+impl Stack {
+    /// The name used in JSON and on the screen.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::OpenSsl => "openssl",
+            Self::BoringSsl => "boringssl",
+            Self::AwsLc => "aws-lc",
+            Self::Rustls => "rustls",
+            Self::Go => "go",
+            Self::GnuTls => "gnutls",
+            Self::Nss => "nss",
+            Self::Jsse => "jsse",
+        }
+    }
+}
+
+impl fmt::Display for Stack {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// A place to attach to.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Hook {
+    /// The function's name in the stack's source.
+    pub function: String,
+    /// What it does, and in which shape.
+    pub kind: HookKind,
+    /// Offset of its first instruction in the file: what a uprobe asks for.
+    pub file_offset: u64,
+    /// Address of its first instruction, as the file was linked.
+    pub address: u64,
+    /// Where to find object, buffer and length.
+    pub convention: Convention,
+    /// Where in the function to attach.
+    pub attach: Attach,
+    /// How sure it is that this is the function.
+    pub confidence: Confidence,
+    /// What shows that this is the function.
+    pub evidence: Vec<String>,
+}
+
+/// Which way plaintext goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Direction {
+    /// To the program.
+    Read,
+    /// From the program.
+    Write,
+}
+
+/// What a hooked function does. One kind has one [`Convention`] per stack.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum HookKind {
+    /// `n = read(object, buffer, length)`.
+    ReadReturn,
+    /// `n = write(object, buffer, length)`.
+    WriteReturn,
+    /// `1 = read(object, buffer, length, &n)`.
+    ReadEx,
+    /// `1 = write(object, buffer, length, &n)`.
+    WriteEx,
+    /// `1 = write(object, buffer, length, flags, &n)`.
+    WriteEx2,
+    /// Handshake on an object.
+    Handshake,
+    /// A new object; it is the result.
+    Create,
+    /// End of an object.
+    Free,
+    /// `set_fd(object, fd)`.
+    SetFd,
+    /// Encryption of one record; what is to be encrypted is there at entry.
+    RecordSeal,
+    /// Decryption of one record; the plaintext is there at return.
+    RecordOpen,
+}
+
+impl HookKind {
+    /// The direction of the plaintext that the function moves, if it moves any.
+    #[must_use]
+    pub fn moves(self) -> Option<Direction> {
+        match self {
+            Self::ReadReturn | Self::ReadEx | Self::RecordOpen => Some(Direction::Read),
+            Self::WriteReturn | Self::WriteEx | Self::WriteEx2 | Self::RecordSeal => {
+                Some(Direction::Write)
+            }
+            Self::Handshake | Self::Create | Self::Free | Self::SetFd => None,
+        }
+    }
+}
+
+/// Where a function keeps what is of interest.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Convention {
+    /// What identifies the connection, or one direction of it.
+    pub object: Operand,
+    /// Address of the plaintext.
+    pub buffer: Option<Operand>,
+    /// Bytes that the function was asked to move; for a read, the room that there is.
+    pub length: Option<Operand>,
+    /// Bytes that it did move, once `success` holds. Absent where `length` is that number.
+    pub moved: Option<Operand>,
+    /// When the call moved anything.
+    pub success: Success,
+    /// Bytes at the buffer's start that are no plaintext.
+    pub skip_head_bytes: u8,
+    /// Bytes at the buffer's end that are no plaintext.
+    pub skip_tail_bytes: u8,
+    /// Descriptor of the socket, where the function is given one.
+    pub fd: Option<Operand>,
+}
+
+/// When a call moved bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Success {
+    /// It always does.
+    Always,
+    /// It returned more than 0, as a signed number of [`Success::ReturnedPositive`] width 32 bits.
+    ReturnedPositive,
+    /// It returned more than 0, as a signed number of 64 bits.
+    ReturnedPositive64,
+    /// It returned 1, as a number of 32 bits.
+    ReturnedOne,
+}
+
+/// When an operand is evaluated.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Moment {
+    /// Before the first instruction.
+    Entry,
+    /// After the last.
+    Return,
+}
+
+/// A 64-bit value that a probe can get at.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Operand {
+    /// Integer argument of the platform's C calling convention, counted from 0, at entry.
+    Argument(u8),
+    /// Integer register of Go's internal calling convention, counted from 0, at entry.
+    GoArgument(u8),
+    /// The same register at return.
+    GoResult(u8),
+    /// The running goroutine.
+    Goroutine,
+    /// The result of the platform's C calling convention.
+    Return,
+    /// 64 bits of memory.
+    Memory {
+        /// Address of the memory.
+        base: Box<Operand>,
+        /// Added to the address.
+        offset: i32,
+        /// When the memory is read.
+        at: Moment,
+    },
+}
+
+impl Operand {
+    /// The 64 bits at this address plus `offset`, read at `at`.
+    #[must_use]
+    pub fn load(self, offset: i32, at: Moment) -> Self {
+        Self::Memory {
+            base: Box::new(self),
+            offset,
+            at,
+        }
+    }
+}
+
+impl fmt::Display for Operand {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Argument(index) => write!(f, "arg{index}"),
+            Self::GoArgument(index) => write!(f, "go_arg{index}"),
+            Self::GoResult(index) => write!(f, "go_ret{index}"),
+            Self::Goroutine => f.write_str("goroutine"),
+            Self::Return => f.write_str("ret"),
+            Self::Memory { base, offset, at } => {
+                let at = match at {
+                    Moment::Entry => "entry",
+                    Moment::Return => "return",
+                };
+                write!(f, "*({base}+{offset})@{at}")
+            }
+        }
+    }
+}
+
+impl Serialize for Operand {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+/// Where in a function to attach.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum Attach {
+    /// At its first instruction.
+    Entry,
+    /// When it returns.
+    Return,
+    /// Both.
+    Both,
+    /// At its first instruction and at these file offsets, each of them a return instruction: for code
+    /// whose stack may move, so that the kernel's own return probe would break it.
+    EntryAndOffsets(Vec<u64>),
+}
+
+/// How sure it is that a hook is the function that it is said to be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Confidence {
+    /// It is one of a few candidates, all offered: attach to all, some may never fire.
+    Candidate,
+    /// Found by what it does; every check passed and no other function did.
+    Proven,
+    /// The file names it.
+    Named,
+}
+
+/// One way to call functions that move plaintext: the conventions of `libssl` and its relatives.
+impl Convention {
+    /// A convention of which only the object matters.
+    #[must_use]
+    pub fn of_object(object: Operand) -> Self {
+        Self {
+            object,
+            buffer: None,
+            length: None,
+            moved: None,
+            success: Success::Always,
+            skip_head_bytes: 0,
+            skip_tail_bytes: 0,
+            fd: None,
+        }
+    }
+
+    /// `f(object, buffer, length)` that returns how much it moved.
+    #[must_use]
+    pub fn returning(success: Success) -> Self {
+        Self {
+            buffer: Some(Operand::Argument(1)),
+            length: Some(Operand::Argument(2)),
+            moved: Some(Operand::Return),
+            success,
+            ..Self::of_object(Operand::Argument(0))
+        }
+    }
+
+    /// `f(object, buffer, length, .., &moved)` that returns 1.
+    #[must_use]
+    pub fn storing(moved: u8) -> Self {
+        Self {
+            moved: Some(Operand::Argument(moved).load(0, Moment::Return)),
+            ..Self::returning(Success::ReturnedOne)
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn operands_read_as_text() {
+        for (operand, text) in [
+            (Operand::Argument(3), "arg3"),
+            (Operand::GoArgument(1), "go_arg1"),
+            (Operand::GoResult(0), "go_ret0"),
+            (Operand::Goroutine, "goroutine"),
+            (
+                Operand::Argument(3).load(0, Moment::Return),
+                "*(arg3+0)@return",
+            ),
+            (Operand::Return.load(8, Moment::Return), "*(ret+8)@return"),
+        ] {
+            assert_eq!(operand.to_string(), text);
+        }
+    }
+}

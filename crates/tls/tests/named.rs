@@ -1,0 +1,94 @@
+//! Files that name their TLS functions: every offset is compared with what `nm` says.
+
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::path::Path;
+use std::process::Command;
+
+use agentsight_tls::{HookKind, Options, Stack, locate, maybe_tls};
+
+/// File and the stack whose functions it names.
+const FILES: &[(&str, Stack)] = &[
+    ("/usr/bin/node", Stack::OpenSsl),
+    ("/usr/lib/x86_64-linux-gnu/libssl.so.3", Stack::OpenSsl),
+    ("/usr/lib/aarch64-linux-gnu/libssl.so.3", Stack::OpenSsl),
+];
+
+/// The addresses of defined functions, by name without version.
+fn nm(path: &str, arguments: &[&str]) -> BTreeMap<String, u64> {
+    let output = Command::new("nm").args(arguments).arg(path).output();
+    let Ok(output) = output else {
+        return BTreeMap::new();
+    };
+    String::from_utf8_lossy(&output.stdout)
+        .lines()
+        .filter_map(|line| {
+            let mut words = line.split_whitespace();
+            let address = u64::from_str_radix(words.next()?, 16).ok()?;
+            let kind = words.next()?;
+            let name = words.next()?.split('@').next()?;
+            kind.eq_ignore_ascii_case("t")
+                .then(|| (name.to_owned(), address))
+        })
+        .collect()
+}
+
+#[test]
+fn hooks_are_where_nm_says() {
+    for (path, stack) in FILES {
+        let names = nm(path, &["-D"]);
+        if !Path::new(path).exists() || names.is_empty() {
+            println!("skipped: no {path}, or no nm");
+            continue;
+        }
+        let file = File::open(path).unwrap();
+        assert!(maybe_tls(&file).unwrap(), "{path}");
+        let located = locate(&file, &Options::symbols_only()).unwrap();
+        let report = located.stacks.iter().find(|r| r.stack == *stack).unwrap();
+        assert!(!located.is_blind(), "{path}");
+        for hook in &report.hooks {
+            assert_eq!(names.get(&hook.function), Some(&hook.address), "{path}");
+        }
+        for kind in [
+            HookKind::ReadReturn,
+            HookKind::ReadEx,
+            HookKind::WriteReturn,
+            HookKind::WriteEx,
+            HookKind::Handshake,
+            HookKind::Free,
+            HookKind::SetFd,
+        ] {
+            let count = report.hooks.iter().filter(|h| h.kind == kind).count();
+            assert_eq!(count, 1, "{path}: {kind:?}");
+        }
+    }
+}
+
+#[test]
+fn programs_without_tls_are_dismissed() {
+    for path in [
+        "/bin/true",
+        "/bin/sh",
+        "/usr/lib/x86_64-linux-gnu/libc.so.6",
+    ] {
+        let Ok(file) = File::open(path) else {
+            println!("skipped: no {path}");
+            continue;
+        };
+        assert!(!maybe_tls(&file).unwrap(), "{path}");
+        assert!(
+            locate(&file, &Options::default())
+                .unwrap()
+                .stacks
+                .is_empty()
+        );
+    }
+}
+
+#[test]
+fn what_is_no_elf_file_is_refused() {
+    for bytes in [&b""[..], b"#!/bin/sh\n", b"\x7fELF", b"\x7fELF\x01\x01"] {
+        assert!(locate(bytes, &Options::default()).is_err());
+        assert!(maybe_tls(bytes).is_err());
+    }
+}
