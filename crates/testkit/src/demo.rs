@@ -121,7 +121,18 @@ impl Demo {
     /// # Errors
     /// If the server does not start or a file cannot be written.
     pub fn start(options: &DemoOptions) -> Result<Self, TestkitError> {
-        let mut script = Self::script();
+        Self::start_with(options, Self::script(), PROMPT)
+    }
+
+    /// The same with another script and prompt: for tests that need an agent.
+    ///
+    /// # Errors
+    /// If the server does not start or a file cannot be written.
+    pub fn start_with(
+        options: &DemoOptions,
+        mut script: Script,
+        prompt: &str,
+    ) -> Result<Self, TestkitError> {
         if options.gzip {
             script = script.gzip();
         }
@@ -145,7 +156,7 @@ impl Demo {
         if options.gzip {
             command.push("--gzip".into());
         }
-        command.push(PROMPT.into());
+        command.push(prompt.into());
         Ok(Self {
             server,
             workspace,

@@ -9,7 +9,7 @@
 
 use std::process::{Command, Output};
 
-use agentsight_testkit::{Demo, DemoOptions, Dialect, Outcome};
+use agentsight_testkit::{Demo, DemoOptions, Dialect, Fault, Outcome, Script, ToolRequest, Turn};
 
 fn run(demo: &Demo) -> Output {
     let (program, arguments) = demo.command().split_first().unwrap();
@@ -66,6 +66,51 @@ fn the_agent_does_what_the_script_says_in_every_dialect() {
             // What the tools really said went back to the model.
             assert!(truth[1].request.as_str().contains("tidy.sh"), "{case}");
             assert!(truth[3].request.as_str().contains("Ran 2 tests"), "{case}");
+        }
+    }
+}
+
+#[test]
+fn the_agent_says_what_went_wrong() {
+    let status = |code| Fault::Status {
+        code,
+        retry_after_seconds: Some(0),
+    };
+    for dialect in Dialect::ALL {
+        for (fault, times, message) in [
+            (status(429), 2, None),
+            (status(503), 3, Some("status 503")),
+            (status(401), 1, Some("status 401")),
+            (Fault::Truncated { pieces: 2 }, 1, Some("ended early")),
+            (Fault::Cut { pieces: 2 }, 1, Some("IncompleteRead")),
+            (
+                Fault::Garbage(b"\0garbage\r\n".to_vec()),
+                1,
+                Some("BadStatusLine"),
+            ),
+            (Fault::NestedJson { levels: 100 }, 1, None),
+        ] {
+            let text = "An answer that is long enough for two pieces.";
+            let script = Script::new([
+                Turn::text("").tool(ToolRequest::shell("exit 3")),
+                Turn::text(text).fault(fault.clone(), times),
+            ]);
+            let options = DemoOptions {
+                dialect,
+                ..DemoOptions::default()
+            };
+            let demo = Demo::start_with(&options, script, "go").unwrap();
+            let output = run(&demo);
+            let case = format!("{dialect:?} {fault:?}: {output:?}");
+            assert_eq!(
+                output.status.code(),
+                Some(i32::from(message.is_some())),
+                "{case}"
+            );
+            let stderr = String::from_utf8_lossy(&output.stderr);
+            assert!(stderr.contains(message.unwrap_or_default()), "{case}");
+            let truth = demo.server().truth();
+            assert!(truth[1].request.as_str().contains("exit code 3"), "{case}");
         }
     }
 }
