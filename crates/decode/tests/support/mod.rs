@@ -1,0 +1,98 @@
+//! Helpers that the tests of this crate share.
+#![allow(dead_code, reason = "each test binary uses some of them")]
+
+use std::io::Write as _;
+
+use agentsight_decode::http::{Connection, Exchange, Limits, Summary};
+use agentsight_model::Direction::{self, Received, Sent};
+use agentsight_model::KTime;
+
+/// What went over a connection: runs of bytes in order of time, or holes (`Err`).
+pub type Script = Vec<(Direction, Result<Vec<u8>, u64>)>;
+
+pub fn sent(bytes: impl Into<Vec<u8>>) -> (Direction, Result<Vec<u8>, u64>) {
+    (Sent, Ok(bytes.into()))
+}
+
+pub fn received(bytes: impl Into<Vec<u8>>) -> (Direction, Result<Vec<u8>, u64>) {
+    (Received, Ok(bytes.into()))
+}
+
+/// Decodes a script in pieces of the sizes that `pieces` gives, over and over.
+pub fn play(script: &Script, pieces: &[usize], limits: Limits) -> (Vec<Exchange>, Summary) {
+    let mut connection = Connection::new(limits);
+    let mut out = Vec::new();
+    let mut sizes = pieces.iter().copied().cycle();
+    for (direction, step) in script {
+        match step {
+            Err(missing) => connection.hole(*direction, KTime(1), *missing, &mut out),
+            Ok(bytes) => {
+                let mut rest = bytes.as_slice();
+                while !rest.is_empty() {
+                    let size = sizes.next().unwrap_or(usize::MAX).clamp(1, rest.len());
+                    let (piece, after) = rest.split_at(size);
+                    connection.push(*direction, KTime(1), piece, &mut out);
+                    rest = after;
+                }
+            }
+        }
+    }
+    connection.finish(KTime(2), &mut out);
+    (out, connection.summary())
+}
+
+pub fn decode(script: &Script) -> Vec<Exchange> {
+    play(script, &[], Limits::default()).0
+}
+
+pub fn gzip(bytes: &[u8]) -> Vec<u8> {
+    let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+    encoder.write_all(bytes).unwrap();
+    encoder.finish().unwrap()
+}
+
+pub fn zlib(bytes: &[u8]) -> Vec<u8> {
+    let mut encoder = flate2::write::ZlibEncoder::new(Vec::new(), flate2::Compression::fast());
+    encoder.write_all(bytes).unwrap();
+    encoder.finish().unwrap()
+}
+
+pub fn raw_deflate(bytes: &[u8]) -> Vec<u8> {
+    let mut encoder = flate2::write::DeflateEncoder::new(Vec::new(), flate2::Compression::fast());
+    encoder.write_all(bytes).unwrap();
+    encoder.finish().unwrap()
+}
+
+pub fn brotli(bytes: &[u8]) -> Vec<u8> {
+    let mut out = Vec::new();
+    let params = brotli::enc::BrotliEncoderParams {
+        quality: 4,
+        ..Default::default()
+    };
+    brotli::BrotliCompress(&mut &bytes[..], &mut out, &params).unwrap();
+    out
+}
+
+pub fn zstd(bytes: &[u8]) -> Vec<u8> {
+    zstd::encode_all(bytes, 3).unwrap()
+}
+
+/// A body in chunks of `size` bytes.
+pub fn chunked(bytes: &[u8], size: usize) -> Vec<u8> {
+    let mut out = Vec::new();
+    for chunk in bytes.chunks(size) {
+        write!(out, "{:x};ext=\"1\"\r\n", chunk.len()).unwrap();
+        out.extend_from_slice(chunk);
+        out.extend_from_slice(b"\r\n");
+    }
+    out.extend_from_slice(b"0\r\n\r\n");
+    out
+}
+
+/// Head fields, a blank line and a body.
+pub fn message(head: &str, body: &[u8]) -> Vec<u8> {
+    let mut out = head.replace('\n', "\r\n").into_bytes();
+    out.extend_from_slice(b"\r\n\r\n");
+    out.extend_from_slice(body);
+    out
+}
