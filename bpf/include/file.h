@@ -1,0 +1,227 @@
+/* SPDX-License-Identifier: GPL-2.0 OR BSD-2-Clause */
+/*
+ * Files. The first use of a file by a process sends a record with the resolved path; every use counts
+ * in the map `file_uses`, which user space reads and empties. So fifty thousand opens of a thousand
+ * files cost a thousand records, and none is missing from the totals.
+ */
+#ifndef AGENTSIGHT_FILE_H
+#define AGENTSIGHT_FILE_H
+
+#include "path.h"
+#include "scope.h"
+
+#define FMODE_READ 0x1 /* include/linux/fs.h */
+#define FMODE_WRITE 0x2
+#define FMODE_CREATED 0x100000
+#define O_TRUNC 01000
+#define S_IFMT 0170000
+#define S_IFSOCK 0140000
+#define S_IFREG 0100000
+#define S_IFDIR 0040000
+#define S_IFCHR 0020000
+#define S_IFBLK 0060000
+#define AT_FDCWD -100
+#define AT_REMOVEDIR 0x200
+
+struct actor {
+	struct task_struct *task;
+	struct scope *scope;
+	u32 tgid;
+	u32 tid;
+};
+
+static __always_inline void emit_file(void *record, u32 length)
+{
+	if (bpf_ringbuf_output(&file_ring, record, length,
+			       lazy_wakeup(&file_ring, 16 * 1024 * 1024)))
+		count_refused(CLASS_FILE);
+}
+
+static __always_inline bool is_file(u32 mode)
+{
+	u32 type = mode & S_IFMT;
+
+	return type == S_IFREG || type == S_IFDIR || type == S_IFCHR || type == S_IFBLK;
+}
+
+static __always_inline void emit_file_open(const struct actor *actor, const struct path *path,
+					   struct inode *inode, u64 use_id, u32 access, u8 flags)
+{
+	struct scratch *s = scratch();
+	struct file_open_rec *rec;
+	u32 at = sizeof(*rec);
+
+	if (!s)
+		return;
+	rec = (void *)s->bytes;
+	fill_header(&rec->header, EV_FILE_OPEN, CLASS_FILE, 0, actor->scope, actor->tgid, actor->tid);
+	rec->use_id = use_id;
+	rec->access = access;
+	file_id_of(&rec->file, inode);
+	at = path_append(at, path, &flags);
+	rec->path_bytes = at - sizeof(*rec);
+	rec->header.flags = flags;
+	rec->header.length = at;
+	if (at <= sizeof(*rec) + WIRE_PATH_BYTES)
+		emit_file(rec, at);
+}
+
+/* The process's entry for the file, made (and announced) if there is none. */
+static __always_inline struct file_use *file_use_of(const struct actor *actor, struct file *file,
+						    struct inode *inode, u32 access, u8 flags)
+{
+	struct path path = BPF_CORE_READ(file, f_path);
+	struct file_use_key key = {
+		.dentry = (u64)path.dentry,
+		.mount = (u64)path.mnt,
+		.tgid = actor->tgid,
+	};
+	struct file_use *use = bpf_map_lookup_elem(&file_uses, &key);
+	struct file_use fresh = {};
+
+	/* The kernel may have given the dentry's memory to another file since. */
+	if (use && use->ino == BPF_CORE_READ(inode, i_ino) && use->start_ns == actor->scope->start_ns)
+		return use;
+
+	fresh.use_id = bpf_ktime_get_boot_ns();
+	fresh.start_ns = actor->scope->start_ns;
+	fresh.ino = BPF_CORE_READ(inode, i_ino);
+	fresh.label = actor->scope->label;
+	fresh.access = access;
+	emit_file_open(actor, &path, inode, fresh.use_id, access, flags);
+	if (bpf_map_update_elem(&file_uses, &key, &fresh, BPF_ANY)) {
+		count_drop(CLASS_FILE, DROP_MAP_FULL);
+		return NULL;
+	}
+	return bpf_map_lookup_elem(&file_uses, &key);
+}
+
+static __always_inline void file_opened(const struct actor *actor, u32 fd, u32 open_flags)
+{
+	struct file *file = file_of_fd(actor->task, fd);
+	struct inode *inode;
+	struct file_use *use;
+	u32 mode, access;
+
+	if (!file)
+		return;
+	inode = BPF_CORE_READ(file, f_inode);
+	if (!is_file(BPF_CORE_READ(inode, i_mode)))
+		return;
+	mode = BPF_CORE_READ(file, f_mode);
+	access = mode & (FMODE_READ | FMODE_WRITE);
+	if (mode & FMODE_CREATED)
+		access |= ACCESS_CREATE;
+	if (open_flags & O_TRUNC)
+		access |= ACCESS_TRUNCATE;
+
+	use = file_use_of(actor, file, inode, access, 0);
+	if (!use)
+		return;
+	__sync_fetch_and_add(&use->opens, 1);
+	if (access & ACCESS_CREATE)
+		__sync_fetch_and_add(&use->creates, 1);
+	use->access |= access;
+	use->last_ns = bpf_ktime_get_boot_ns();
+}
+
+static __always_inline void file_transferred(const struct actor *actor, struct file *file,
+					     struct inode *inode, bool write, u64 bytes)
+{
+	u32 access = write ? ACCESS_WRITE : ACCESS_READ;
+	struct file_use *use = file_use_of(actor, file, inode, access, REC_INHERITED);
+
+	if (!use)
+		return;
+	if (write) {
+		__sync_fetch_and_add(&use->writes, 1);
+		__sync_fetch_and_add(&use->written_bytes, bytes);
+	} else {
+		__sync_fetch_and_add(&use->reads, 1);
+		__sync_fetch_and_add(&use->read_bytes, bytes);
+	}
+	use->access |= access;
+	use->last_ns = bpf_ktime_get_boot_ns();
+}
+
+/*
+ * Appends a name as the program gave it, and the directory that it is relative to. At the return of
+ * unlink or rename the old name no longer leads anywhere, so the name is all there is; a second thread
+ * may have rewritten it since (docs/reference/coverage.md).
+ */
+static __always_inline u32 name_append(struct scratch *s, u32 at, const struct actor *actor,
+				       struct name_ref *ref, int dirfd, const char *user_name, u8 *flags)
+{
+	struct path base;
+	u32 start = at;
+	char first = 0;
+	long n;
+
+	ref->base_bytes = 0;
+	ref->name_bytes = 0;
+	bpf_probe_read_user(&first, 1, user_name);
+	if (first != '/') {
+		if (dirfd == AT_FDCWD) {
+			struct task_struct *task = actor->task;
+
+			base = BPF_CORE_READ(task, fs, pwd);
+		} else {
+			struct file *file = file_of_fd(actor->task, dirfd);
+
+			if (!file)
+				return at;
+			base = BPF_CORE_READ(file, f_path);
+		}
+		at = path_append(at, &base, flags);
+		ref->base_bytes = at - start;
+	}
+	/* VERIFIER: two names with their directories fit into half of the scratch. */
+	if (at > SCRATCH_BYTES / 2)
+		return start;
+	n = bpf_probe_read_user_str(&s->bytes[at], WIRE_PATH_BYTES, user_name);
+	if (n <= 0 || n > WIRE_PATH_BYTES)
+		return at;
+	ref->name_bytes = n;
+	return at + n;
+}
+
+static __always_inline void file_deleted(const struct actor *actor, int dirfd, const char *name,
+					 bool directory)
+{
+	struct scratch *s = scratch();
+	struct file_delete_rec *rec;
+	u8 flags = directory ? REC_DIRECTORY : 0;
+	u32 at = sizeof(*rec);
+
+	if (!s)
+		return;
+	rec = (void *)s->bytes;
+	fill_header(&rec->header, EV_FILE_DELETE, CLASS_FILE, 0, actor->scope, actor->tgid, actor->tid);
+	at = name_append(s, at, actor, &rec->name, dirfd, name, &flags);
+	rec->header.flags = flags;
+	rec->header.length = at;
+	if (at <= SCRATCH_BYTES)
+		emit_file(rec, at);
+}
+
+static __always_inline void file_renamed(const struct actor *actor, int from_dirfd, const char *from,
+					 int to_dirfd, const char *to)
+{
+	struct scratch *s = scratch();
+	struct file_rename_rec *rec;
+	u32 at = sizeof(*rec);
+	u8 flags = 0;
+
+	if (!s)
+		return;
+	rec = (void *)s->bytes;
+	fill_header(&rec->header, EV_FILE_RENAME, CLASS_FILE, 0, actor->scope, actor->tgid, actor->tid);
+	at = name_append(s, at, actor, &rec->from, from_dirfd, from, &flags);
+	at = name_append(s, at, actor, &rec->to, to_dirfd, to, &flags);
+	rec->header.flags = flags;
+	rec->header.length = at;
+	if (at <= SCRATCH_BYTES)
+		emit_file(rec, at);
+}
+
+#endif

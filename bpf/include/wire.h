@@ -1,0 +1,264 @@
+/* SPDX-License-Identifier: GPL-2.0 OR BSD-2-Clause */
+/*
+ * The one definition of what crosses from the kernel to user space. The Rust types are generated from
+ * the BTF of these structs; crates/wire tests their layout.
+ *
+ * Rules: fixed-width integers, explicit padding, little surprises. Kinds, classes, reasons and fields
+ * are append-only. Every record starts with struct rec_header; `length` counts the whole record,
+ * header and trailing bytes included. Trailing bytes follow the fixed part in the order of the length
+ * fields that describe them.
+ */
+#ifndef AGENTSIGHT_WIRE_H
+#define AGENTSIGHT_WIRE_H
+
+enum rec_kind {
+	EV_NONE = 0,
+	EV_PROCESS_FORK = 1,
+	EV_PROCESS_EXEC = 2,
+	EV_PROCESS_ARGV = 3, /* more of the argument vector of the exec just before, same thread */
+	EV_PROCESS_EXIT = 4,
+	EV_FILE_OPEN = 5,
+	EV_FILE_DELETE = 6,
+	EV_FILE_RENAME = 7,
+	EV_NETWORK_CONNECT = 8,
+	EV_NETWORK_ACCEPT = 9,
+	EV_NETWORK_LISTEN = 10,
+	EV_NETWORK_CLOSE = 11,
+	EV_TLS_DATA = 12,
+	EV_TLS_HANDSHAKE = 13,
+	EV_TLS_FREE = 14,
+	EV_IMAGE_MAPPED = 15, /* executable pages of a file were mapped for the first time */
+};
+
+enum event_class {
+	CLASS_PROCESS = 0,
+	CLASS_FILE = 1,
+	CLASS_NETWORK = 2,
+	CLASS_TLS = 3,
+	CLASS_COUNT = 4,
+};
+
+enum drop_reason {
+	DROP_RING_FULL = 0,
+	DROP_MAP_FULL = 1,
+	DROP_READ_FAULT = 2,
+	DROP_TOO_LONG = 3,
+	DROP_COUNT = 4,
+};
+
+enum rec_flags {
+	REC_PATH_CUT = 1, /* the path's outermost components are missing */
+	REC_ARGV_CUT = 2, /* argv_bytes in the record is less than in the process */
+	REC_INHERITED = 4, /* the descriptor's opening was not seen */
+	REC_DIRECTORY = 8,
+	REC_MORE = 16, /* the record is continued by the next one of its kind on the same stream */
+};
+
+enum file_access {
+	ACCESS_READ = 1,
+	ACCESS_WRITE = 2,
+	ACCESS_CREATE = 4,
+	ACCESS_TRUNCATE = 8,
+};
+
+enum tls_direction {
+	TLS_SENT = 0,
+	TLS_RECEIVED = 1,
+};
+
+enum wire_limits {
+	WIRE_NAME_BYTES = 256, /* longest component of a path, with its NUL */
+	WIRE_PATH_BYTES = 4096,
+	WIRE_ARGV_INLINE_BYTES = 8192,
+	WIRE_ARGV_CHUNK_BYTES = 16384,
+	WIRE_TLS_CHUNK_BYTES = 16384,
+};
+
+struct rec_header {
+	__u16 kind; /* enum rec_kind */
+	__u16 cpu;
+	__u32 length; /* bytes of the whole record */
+	__u64 ktime_ns; /* boot clock */
+	__u64 sequence; /* per CPU and class, without gaps while nothing is lost */
+	__u64 start_ns; /* boot clock; with tgid names the process */
+	__u32 tgid; /* initial pid namespace */
+	__u32 tid;
+	__u32 label; /* of the watched tree */
+	__u8 class; /* enum event_class */
+	__u8 flags; /* enum rec_flags */
+	__u16 reserved;
+};
+
+/*
+ * A path travels as its components from the last to the first, each ended by NUL, because that is the
+ * order in which the kernel's structures are walked; user space turns it round.
+ */
+struct file_id {
+	__u64 ino;
+	__u32 dev; /* kernel encoding: major << 20 | minor */
+	__u32 mode; /* st_mode */
+};
+
+struct process_fork_rec {
+	struct rec_header header;
+	__u64 child_start_ns;
+	__u32 child_tgid;
+	__u32 reserved;
+	char comm[16];
+};
+
+struct process_exec_rec {
+	struct rec_header header;
+	__u64 parent_start_ns;
+	__u32 parent_tgid;
+	__u32 uid;
+	__u32 gid;
+	__u32 reserved;
+	__u64 cgroup;
+	struct file_id exe;
+	__u32 exe_bytes; /* path */
+	__u32 cwd_bytes; /* path */
+	__u32 filename_bytes; /* with its NUL */
+	__u32 interp_bytes; /* with its NUL */
+	__u32 argv_bytes; /* in this record; NUL-separated */
+	__u32 argv_total_bytes; /* in the process; the rest follows in EV_PROCESS_ARGV */
+};
+
+struct process_argv_rec {
+	struct rec_header header;
+	__u32 offset; /* into the argument vector */
+	__u32 bytes;
+};
+
+struct process_exit_rec {
+	struct rec_header header;
+	__u32 status; /* as for wait(2) */
+	__u32 reserved;
+	__u64 user_ns;
+	__u64 system_ns;
+	__u64 max_rss_pages;
+	__u64 storage_read_bytes;
+	__u64 storage_write_bytes;
+};
+
+struct file_open_rec {
+	struct rec_header header;
+	__u64 use_id;
+	struct file_id file;
+	__u32 access; /* enum file_access */
+	__u32 path_bytes;
+};
+
+/* A name as the program gave it, with the directory it is relative to (empty if it is absolute). */
+struct name_ref {
+	__u32 base_bytes; /* path of the directory */
+	__u32 name_bytes; /* with its NUL */
+};
+
+struct file_delete_rec {
+	struct rec_header header;
+	struct name_ref name;
+};
+
+struct file_rename_rec {
+	struct rec_header header;
+	struct name_ref from;
+	struct name_ref to;
+};
+
+struct socket_address {
+	__u8 bytes[16]; /* IPv4: the first four */
+	__u16 port; /* host order */
+	__u16 family; /* AF_INET or AF_INET6; 0 if unknown */
+};
+
+struct network_rec {
+	struct rec_header header;
+	__u64 socket;
+	struct socket_address local;
+	struct socket_address remote;
+	__u64 sent_bytes; /* EV_NETWORK_CLOSE */
+	__u64 received_bytes; /* EV_NETWORK_CLOSE */
+	__u32 protocol; /* IPPROTO_TCP or IPPROTO_UDP */
+	__u32 reserved;
+};
+
+struct tls_data_rec {
+	struct rec_header header;
+	__u64 object; /* address of the TLS object in the process */
+	__u64 offset; /* of the first byte in its stream and direction, from 0 */
+	__u32 bytes;
+	__u8 direction; /* enum tls_direction */
+	__u8 reserved[3];
+};
+
+struct tls_object_rec {
+	struct rec_header header;
+	__u64 object;
+	__s32 result; /* EV_TLS_HANDSHAKE: what the function returned */
+	__u32 reserved;
+};
+
+struct image_mapped_rec {
+	struct rec_header header;
+	struct file_id file;
+	__u32 path_bytes;
+	__u32 reserved;
+};
+
+/* Values of maps that user space reads. */
+
+struct file_use_key {
+	__u64 dentry;
+	__u64 mount;
+	__u32 tgid;
+	__u32 reserved;
+};
+
+struct file_use {
+	__u64 use_id; /* first use, boot clock */
+	__u64 start_ns; /* of the process */
+	__u64 ino;
+	__u64 last_ns;
+	__u64 opens;
+	__u64 creates;
+	__u64 reads;
+	__u64 read_bytes;
+	__u64 writes;
+	__u64 written_bytes;
+	__u32 access;
+	__u32 label;
+};
+
+struct socket_use {
+	__u64 start_ns;
+	__u64 first_ns;
+	__u64 last_ns;
+	__u64 sent_bytes;
+	__u64 received_bytes;
+	struct socket_address local;
+	struct socket_address remote;
+	__u32 tgid;
+	__u32 label;
+	__u32 protocol;
+	__u32 reserved;
+};
+
+struct scope {
+	__u64 start_ns;
+	__u32 label;
+	__u32 reserved;
+};
+
+/* Per CPU and class. produced = emitted + sum of dropped. */
+struct class_stats {
+	__u64 produced;
+	__u64 dropped[DROP_COUNT];
+};
+
+_Static_assert(sizeof(struct rec_header) == 48, "rec_header is part of the wire format");
+_Static_assert(sizeof(struct process_exec_rec) % 8 == 0, "no hidden tail padding");
+_Static_assert(sizeof(struct network_rec) % 8 == 0, "no hidden tail padding");
+_Static_assert(sizeof(struct tls_data_rec) == 72, "tls_data_rec is part of the wire format");
+
+#endif

@@ -1,0 +1,50 @@
+// SPDX-License-Identifier: GPL-2.0 OR BSD-2-Clause
+/* TCP by its state changes. */
+#include "network.h"
+
+char LICENSE[] SEC("license") = "Dual BSD/GPL";
+
+/*
+ * SYN_SENT and LISTEN are entered in the context of the task that asks for it; CLOSE may be entered in
+ * any context, so the owner comes from the socket's entry.
+ */
+SEC("tp_btf/inet_sock_set_state")
+int BPF_PROG(network_inet_sock_set_state, const struct sock *sk, int old_state, int new_state)
+{
+	u64 key = (u64)sk;
+	struct socket_use *use;
+	struct actor actor = {};
+	u64 pid_tgid;
+
+	if (BPF_CORE_READ(sk, sk_protocol) != IPPROTO_TCP)
+		return 0;
+
+	if (new_state == TCP_CLOSE) {
+		use = bpf_map_lookup_elem(&socket_uses, &key);
+		if (!use)
+			return 0;
+		if (old_state != TCP_LISTEN)
+			emit_socket(EV_NETWORK_CLOSE, key, use, 0);
+		bpf_map_delete_elem(&socket_uses, &key);
+		return 0;
+	}
+	if (new_state == TCP_ESTABLISHED) {
+		/* The local port is chosen after SYN_SENT. */
+		use = bpf_map_lookup_elem(&socket_uses, &key);
+		if (use)
+			local_address(&use->local, sk);
+		return 0;
+	}
+	if (new_state != TCP_SYN_SENT && new_state != TCP_LISTEN)
+		return 0;
+
+	pid_tgid = bpf_get_current_pid_tgid();
+	actor.tgid = pid_tgid >> 32;
+	actor.tid = (u32)pid_tgid;
+	actor.scope = scope_of(actor.tgid);
+	if (!actor.scope)
+		return 0;
+	socket_began(new_state == TCP_LISTEN ? EV_NETWORK_LISTEN : EV_NETWORK_CONNECT, &actor, sk,
+		     IPPROTO_TCP, NULL);
+	return 0;
+}

@@ -1,0 +1,197 @@
+// SPDX-License-Identifier: GPL-2.0 OR BSD-2-Clause
+/*
+ * Everything that is seen at the return of a system call: the kernel has resolved names and descriptors
+ * by then, and the objects behind them are read, not what the caller passed.
+ *
+ * One raw tracepoint instead of a tracepoint a call: with reads and writes among the calls of interest
+ * it costs watched and unwatched processes less (docs/adr/0002-one-syscall-exit-program.md).
+ */
+#include "network.h"
+#include "syscalls.h"
+
+char LICENSE[] SEC("license") = "Dual BSD/GPL";
+
+/* Operation of each system call number; filled by user space before loading. */
+const volatile u8 operations[MAX_SYSCALLS] = {};
+
+#define PROT_EXEC 4
+#define EINPROGRESS 115
+#define TS_COMPAT 2
+
+/* Files whose executable mapping was announced, by inode and device: once is enough to attach probes. */
+struct image_key {
+	u64 ino;
+	u32 dev;
+	u32 reserved;
+};
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, 16384);
+	__type(key, struct image_key);
+	__type(value, u8);
+} images_seen SEC(".maps");
+
+static __always_inline void transferred(const struct actor *actor, u32 fd, bool write, long bytes,
+					const void *to)
+{
+	struct file *file;
+	struct inode *inode;
+	u32 mode;
+
+	if (bytes <= 0)
+		return;
+	file = file_of_fd(actor->task, fd);
+	if (!file)
+		return;
+	inode = BPF_CORE_READ(file, f_inode);
+	mode = BPF_CORE_READ(inode, i_mode);
+	if (is_file(mode))
+		file_transferred(actor, file, inode, write, bytes);
+	else if ((mode & S_IFMT) == S_IFSOCK)
+		socket_transferred(actor, file, write, bytes, to);
+}
+
+static __always_inline void image_mapped(const struct actor *actor, u32 fd)
+{
+	struct file *file = file_of_fd(actor->task, fd);
+	struct image_mapped_rec *rec;
+	struct image_key key = {};
+	struct inode *inode;
+	struct scratch *s;
+	struct path path;
+	u8 seen = 1, flags = 0;
+	u32 at = sizeof(*rec);
+
+	if (!file)
+		return;
+	inode = BPF_CORE_READ(file, f_inode);
+	key.ino = BPF_CORE_READ(inode, i_ino);
+	key.dev = BPF_CORE_READ(inode, i_sb, s_dev);
+	if (bpf_map_lookup_elem(&images_seen, &key))
+		return;
+	s = scratch();
+	if (!s)
+		return;
+	/* If the map is full the file is announced again, which does no harm. */
+	bpf_map_update_elem(&images_seen, &key, &seen, BPF_ANY);
+	rec = (void *)s->bytes;
+	fill_header(&rec->header, EV_IMAGE_MAPPED, CLASS_PROCESS, 0, actor->scope, actor->tgid,
+		    actor->tid);
+	file_id_of(&rec->file, inode);
+	rec->reserved = 0;
+	path = BPF_CORE_READ(file, f_path);
+	at = path_append(at, &path, &flags);
+	rec->path_bytes = at - sizeof(*rec);
+	rec->header.flags = flags;
+	rec->header.length = at;
+	if (at > sizeof(*rec) + WIRE_PATH_BYTES)
+		return;
+	if (bpf_ringbuf_output(&process_ring, rec, at, BPF_RB_FORCE_WAKEUP))
+		count_refused(CLASS_PROCESS);
+}
+
+static __always_inline u32 syscall_number(struct pt_regs *regs)
+{
+#if defined(__TARGET_ARCH_x86)
+	return BPF_CORE_READ(regs, orig_ax);
+#else
+	return BPF_CORE_READ(regs, syscallno);
+#endif
+}
+
+SEC("tp_btf/sys_exit")
+int BPF_PROG(syscalls_sys_exit, struct pt_regs *regs, long ret)
+{
+	u32 nr = syscall_number(regs);
+	struct task_struct *task;
+	struct actor actor = {};
+	u64 pid_tgid;
+	u32 op;
+
+	if (nr >= MAX_SYSCALLS)
+		return 0;
+	op = operations[nr];
+	if (op == OP_NONE)
+		return 0;
+	if (ret < 0 && !(op == OP_CONNECT && ret == -EINPROGRESS))
+		return 0;
+	pid_tgid = bpf_get_current_pid_tgid();
+	actor.tgid = pid_tgid >> 32;
+	actor.scope = scope_of(actor.tgid);
+	if (!actor.scope)
+		return 0;
+	actor.tid = (u32)pid_tgid;
+	task = (struct task_struct *)bpf_get_current_task();
+	actor.task = task;
+#if defined(__TARGET_ARCH_x86)
+	/* The numbers of 32-bit calls are others. */
+	if (BPF_CORE_READ(task, thread_info.status) & TS_COMPAT)
+		return 0;
+#endif
+
+	switch (op) {
+	case OP_OPEN:
+		file_opened(&actor, ret, PT_REGS_PARM2_CORE_SYSCALL(regs));
+		break;
+	case OP_OPENAT:
+		file_opened(&actor, ret, PT_REGS_PARM3_CORE_SYSCALL(regs));
+		break;
+	case OP_OPEN_OTHER:
+		file_opened(&actor, ret, 0);
+		break;
+	case OP_CREAT:
+		file_opened(&actor, ret, O_TRUNC);
+		break;
+	case OP_READ:
+		transferred(&actor, PT_REGS_PARM1_CORE_SYSCALL(regs), false, ret, NULL);
+		break;
+	case OP_WRITE:
+		transferred(&actor, PT_REGS_PARM1_CORE_SYSCALL(regs), true, ret, NULL);
+		break;
+	case OP_SENDTO:
+		transferred(&actor, PT_REGS_PARM1_CORE_SYSCALL(regs), true, ret,
+			    (void *)PT_REGS_PARM5_CORE_SYSCALL(regs));
+		break;
+	case OP_SENDFILE:
+		transferred(&actor, PT_REGS_PARM2_CORE_SYSCALL(regs), false, ret, NULL);
+		transferred(&actor, PT_REGS_PARM1_CORE_SYSCALL(regs), true, ret, NULL);
+		break;
+	case OP_COPY_RANGE:
+		transferred(&actor, PT_REGS_PARM1_CORE_SYSCALL(regs), false, ret, NULL);
+		transferred(&actor, PT_REGS_PARM3_CORE_SYSCALL(regs), true, ret, NULL);
+		break;
+	case OP_UNLINK:
+		file_deleted(&actor, AT_FDCWD, (void *)PT_REGS_PARM1_CORE_SYSCALL(regs), false);
+		break;
+	case OP_RMDIR:
+		file_deleted(&actor, AT_FDCWD, (void *)PT_REGS_PARM1_CORE_SYSCALL(regs), true);
+		break;
+	case OP_UNLINKAT:
+		file_deleted(&actor, PT_REGS_PARM1_CORE_SYSCALL(regs),
+			     (void *)PT_REGS_PARM2_CORE_SYSCALL(regs),
+			     PT_REGS_PARM3_CORE_SYSCALL(regs) & AT_REMOVEDIR);
+		break;
+	case OP_RENAME:
+		file_renamed(&actor, AT_FDCWD, (void *)PT_REGS_PARM1_CORE_SYSCALL(regs), AT_FDCWD,
+			     (void *)PT_REGS_PARM2_CORE_SYSCALL(regs));
+		break;
+	case OP_RENAMEAT:
+		file_renamed(&actor, PT_REGS_PARM1_CORE_SYSCALL(regs),
+			     (void *)PT_REGS_PARM2_CORE_SYSCALL(regs),
+			     PT_REGS_PARM3_CORE_SYSCALL(regs),
+			     (void *)PT_REGS_PARM4_CORE_SYSCALL(regs));
+		break;
+	case OP_CONNECT:
+		socket_connected(&actor, PT_REGS_PARM1_CORE_SYSCALL(regs));
+		break;
+	case OP_ACCEPT:
+		socket_accepted(&actor, ret);
+		break;
+	case OP_MMAP:
+		if (PT_REGS_PARM3_CORE_SYSCALL(regs) & PROT_EXEC &&
+		    (int)PT_REGS_PARM5_CORE_SYSCALL(regs) >= 0)
+			image_mapped(&actor, PT_REGS_PARM5_CORE_SYSCALL(regs));
+		break;
+	}
+	return 0;
+}

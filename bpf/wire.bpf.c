@@ -1,0 +1,38 @@
+// SPDX-License-Identifier: GPL-2.0 OR BSD-2-Clause
+/*
+ * Holds one instance of every wire type, so that all of them are in the object's BTF, from which the
+ * Rust types are generated. Holds no program.
+ */
+#include "kernel.h"
+#include <bpf/bpf_helpers.h>
+#include "wire.h"
+#include "syscalls.h"
+
+struct wire_types {
+	enum rec_kind rec_kind;
+	enum event_class event_class;
+	enum drop_reason drop_reason;
+	enum rec_flags rec_flags;
+	enum file_access file_access;
+	enum tls_direction tls_direction;
+	enum wire_limits wire_limits;
+	enum operation operation;
+	struct process_fork_rec process_fork;
+	struct process_exec_rec process_exec;
+	struct process_argv_rec process_argv;
+	struct process_exit_rec process_exit;
+	struct file_open_rec file_open;
+	struct file_delete_rec file_delete;
+	struct file_rename_rec file_rename;
+	struct network_rec network;
+	struct tls_data_rec tls_data;
+	struct tls_object_rec tls_object;
+	struct image_mapped_rec image_mapped;
+	struct file_use_key file_use_key;
+	struct file_use file_use;
+	struct socket_use socket_use;
+	struct scope scope;
+	struct class_stats class_stats;
+};
+
+const volatile struct wire_types wire_types = {};

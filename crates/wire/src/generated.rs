@@ -1,0 +1,430 @@
+// Generated from the BTF of the kernel programs (bpf/include/wire.h) by `cargo xtask gen`.
+#![allow(non_camel_case_types)]
+
+use std::mem::{offset_of, size_of};
+
+use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
+
+// enum rec_kind
+pub const EV_NONE: u32 = 0;
+pub const EV_PROCESS_FORK: u32 = 1;
+pub const EV_PROCESS_EXEC: u32 = 2;
+pub const EV_PROCESS_ARGV: u32 = 3;
+pub const EV_PROCESS_EXIT: u32 = 4;
+pub const EV_FILE_OPEN: u32 = 5;
+pub const EV_FILE_DELETE: u32 = 6;
+pub const EV_FILE_RENAME: u32 = 7;
+pub const EV_NETWORK_CONNECT: u32 = 8;
+pub const EV_NETWORK_ACCEPT: u32 = 9;
+pub const EV_NETWORK_LISTEN: u32 = 10;
+pub const EV_NETWORK_CLOSE: u32 = 11;
+pub const EV_TLS_DATA: u32 = 12;
+pub const EV_TLS_HANDSHAKE: u32 = 13;
+pub const EV_TLS_FREE: u32 = 14;
+pub const EV_IMAGE_MAPPED: u32 = 15;
+
+// enum event_class
+pub const CLASS_PROCESS: u32 = 0;
+pub const CLASS_FILE: u32 = 1;
+pub const CLASS_NETWORK: u32 = 2;
+pub const CLASS_TLS: u32 = 3;
+pub const CLASS_COUNT: u32 = 4;
+
+// enum drop_reason
+pub const DROP_RING_FULL: u32 = 0;
+pub const DROP_MAP_FULL: u32 = 1;
+pub const DROP_READ_FAULT: u32 = 2;
+pub const DROP_TOO_LONG: u32 = 3;
+pub const DROP_COUNT: u32 = 4;
+
+// enum rec_flags
+pub const REC_PATH_CUT: u32 = 1;
+pub const REC_ARGV_CUT: u32 = 2;
+pub const REC_INHERITED: u32 = 4;
+pub const REC_DIRECTORY: u32 = 8;
+pub const REC_MORE: u32 = 16;
+
+// enum file_access
+pub const ACCESS_READ: u32 = 1;
+pub const ACCESS_WRITE: u32 = 2;
+pub const ACCESS_CREATE: u32 = 4;
+pub const ACCESS_TRUNCATE: u32 = 8;
+
+// enum tls_direction
+pub const TLS_SENT: u32 = 0;
+pub const TLS_RECEIVED: u32 = 1;
+
+// enum wire_limits
+pub const WIRE_NAME_BYTES: u32 = 256;
+pub const WIRE_PATH_BYTES: u32 = 4096;
+pub const WIRE_ARGV_INLINE_BYTES: u32 = 8192;
+pub const WIRE_ARGV_CHUNK_BYTES: u32 = 16384;
+pub const WIRE_TLS_CHUNK_BYTES: u32 = 16384;
+
+// enum operation
+pub const OP_NONE: u32 = 0;
+pub const OP_OPEN: u32 = 1;
+pub const OP_OPENAT: u32 = 2;
+pub const OP_OPEN_OTHER: u32 = 3;
+pub const OP_CREAT: u32 = 4;
+pub const OP_READ: u32 = 5;
+pub const OP_WRITE: u32 = 6;
+pub const OP_SENDFILE: u32 = 7;
+pub const OP_COPY_RANGE: u32 = 8;
+pub const OP_UNLINK: u32 = 9;
+pub const OP_UNLINKAT: u32 = 10;
+pub const OP_RMDIR: u32 = 11;
+pub const OP_RENAME: u32 = 12;
+pub const OP_RENAMEAT: u32 = 13;
+pub const OP_CONNECT: u32 = 14;
+pub const OP_ACCEPT: u32 = 15;
+pub const OP_SENDTO: u32 = 16;
+pub const OP_MMAP: u32 = 17;
+
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, FromBytes, Immutable, IntoBytes, KnownLayout)]
+pub struct rec_header {
+    pub kind: u16,
+    pub cpu: u16,
+    pub length: u32,
+    pub ktime_ns: u64,
+    pub sequence: u64,
+    pub start_ns: u64,
+    pub tgid: u32,
+    pub tid: u32,
+    pub label: u32,
+    pub class: u8,
+    pub flags: u8,
+    pub reserved: u16,
+}
+const _: () = assert!(size_of::<rec_header>() == 48);
+const _: () = assert!(offset_of!(rec_header, kind) == 0);
+const _: () = assert!(offset_of!(rec_header, cpu) == 2);
+const _: () = assert!(offset_of!(rec_header, length) == 4);
+const _: () = assert!(offset_of!(rec_header, ktime_ns) == 8);
+const _: () = assert!(offset_of!(rec_header, sequence) == 16);
+const _: () = assert!(offset_of!(rec_header, start_ns) == 24);
+const _: () = assert!(offset_of!(rec_header, tgid) == 32);
+const _: () = assert!(offset_of!(rec_header, tid) == 36);
+const _: () = assert!(offset_of!(rec_header, label) == 40);
+const _: () = assert!(offset_of!(rec_header, class) == 44);
+const _: () = assert!(offset_of!(rec_header, flags) == 45);
+const _: () = assert!(offset_of!(rec_header, reserved) == 46);
+
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, FromBytes, Immutable, IntoBytes, KnownLayout)]
+pub struct process_fork_rec {
+    pub header: rec_header,
+    pub child_start_ns: u64,
+    pub child_tgid: u32,
+    pub reserved: u32,
+    pub comm: [u8; 16],
+}
+const _: () = assert!(size_of::<process_fork_rec>() == 80);
+const _: () = assert!(offset_of!(process_fork_rec, header) == 0);
+const _: () = assert!(offset_of!(process_fork_rec, child_start_ns) == 48);
+const _: () = assert!(offset_of!(process_fork_rec, child_tgid) == 56);
+const _: () = assert!(offset_of!(process_fork_rec, reserved) == 60);
+const _: () = assert!(offset_of!(process_fork_rec, comm) == 64);
+
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, FromBytes, Immutable, IntoBytes, KnownLayout)]
+pub struct file_id {
+    pub ino: u64,
+    pub dev: u32,
+    pub mode: u32,
+}
+const _: () = assert!(size_of::<file_id>() == 16);
+const _: () = assert!(offset_of!(file_id, ino) == 0);
+const _: () = assert!(offset_of!(file_id, dev) == 8);
+const _: () = assert!(offset_of!(file_id, mode) == 12);
+
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, FromBytes, Immutable, IntoBytes, KnownLayout)]
+pub struct process_exec_rec {
+    pub header: rec_header,
+    pub parent_start_ns: u64,
+    pub parent_tgid: u32,
+    pub uid: u32,
+    pub gid: u32,
+    pub reserved: u32,
+    pub cgroup: u64,
+    pub exe: file_id,
+    pub exe_bytes: u32,
+    pub cwd_bytes: u32,
+    pub filename_bytes: u32,
+    pub interp_bytes: u32,
+    pub argv_bytes: u32,
+    pub argv_total_bytes: u32,
+}
+const _: () = assert!(size_of::<process_exec_rec>() == 120);
+const _: () = assert!(offset_of!(process_exec_rec, header) == 0);
+const _: () = assert!(offset_of!(process_exec_rec, parent_start_ns) == 48);
+const _: () = assert!(offset_of!(process_exec_rec, parent_tgid) == 56);
+const _: () = assert!(offset_of!(process_exec_rec, uid) == 60);
+const _: () = assert!(offset_of!(process_exec_rec, gid) == 64);
+const _: () = assert!(offset_of!(process_exec_rec, reserved) == 68);
+const _: () = assert!(offset_of!(process_exec_rec, cgroup) == 72);
+const _: () = assert!(offset_of!(process_exec_rec, exe) == 80);
+const _: () = assert!(offset_of!(process_exec_rec, exe_bytes) == 96);
+const _: () = assert!(offset_of!(process_exec_rec, cwd_bytes) == 100);
+const _: () = assert!(offset_of!(process_exec_rec, filename_bytes) == 104);
+const _: () = assert!(offset_of!(process_exec_rec, interp_bytes) == 108);
+const _: () = assert!(offset_of!(process_exec_rec, argv_bytes) == 112);
+const _: () = assert!(offset_of!(process_exec_rec, argv_total_bytes) == 116);
+
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, FromBytes, Immutable, IntoBytes, KnownLayout)]
+pub struct process_argv_rec {
+    pub header: rec_header,
+    pub offset: u32,
+    pub bytes: u32,
+}
+const _: () = assert!(size_of::<process_argv_rec>() == 56);
+const _: () = assert!(offset_of!(process_argv_rec, header) == 0);
+const _: () = assert!(offset_of!(process_argv_rec, offset) == 48);
+const _: () = assert!(offset_of!(process_argv_rec, bytes) == 52);
+
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, FromBytes, Immutable, IntoBytes, KnownLayout)]
+pub struct process_exit_rec {
+    pub header: rec_header,
+    pub status: u32,
+    pub reserved: u32,
+    pub user_ns: u64,
+    pub system_ns: u64,
+    pub max_rss_pages: u64,
+    pub storage_read_bytes: u64,
+    pub storage_write_bytes: u64,
+}
+const _: () = assert!(size_of::<process_exit_rec>() == 96);
+const _: () = assert!(offset_of!(process_exit_rec, header) == 0);
+const _: () = assert!(offset_of!(process_exit_rec, status) == 48);
+const _: () = assert!(offset_of!(process_exit_rec, reserved) == 52);
+const _: () = assert!(offset_of!(process_exit_rec, user_ns) == 56);
+const _: () = assert!(offset_of!(process_exit_rec, system_ns) == 64);
+const _: () = assert!(offset_of!(process_exit_rec, max_rss_pages) == 72);
+const _: () = assert!(offset_of!(process_exit_rec, storage_read_bytes) == 80);
+const _: () = assert!(offset_of!(process_exit_rec, storage_write_bytes) == 88);
+
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, FromBytes, Immutable, IntoBytes, KnownLayout)]
+pub struct file_open_rec {
+    pub header: rec_header,
+    pub use_id: u64,
+    pub file: file_id,
+    pub access: u32,
+    pub path_bytes: u32,
+}
+const _: () = assert!(size_of::<file_open_rec>() == 80);
+const _: () = assert!(offset_of!(file_open_rec, header) == 0);
+const _: () = assert!(offset_of!(file_open_rec, use_id) == 48);
+const _: () = assert!(offset_of!(file_open_rec, file) == 56);
+const _: () = assert!(offset_of!(file_open_rec, access) == 72);
+const _: () = assert!(offset_of!(file_open_rec, path_bytes) == 76);
+
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, FromBytes, Immutable, IntoBytes, KnownLayout)]
+pub struct name_ref {
+    pub base_bytes: u32,
+    pub name_bytes: u32,
+}
+const _: () = assert!(size_of::<name_ref>() == 8);
+const _: () = assert!(offset_of!(name_ref, base_bytes) == 0);
+const _: () = assert!(offset_of!(name_ref, name_bytes) == 4);
+
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, FromBytes, Immutable, IntoBytes, KnownLayout)]
+pub struct file_delete_rec {
+    pub header: rec_header,
+    pub name: name_ref,
+}
+const _: () = assert!(size_of::<file_delete_rec>() == 56);
+const _: () = assert!(offset_of!(file_delete_rec, header) == 0);
+const _: () = assert!(offset_of!(file_delete_rec, name) == 48);
+
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, FromBytes, Immutable, IntoBytes, KnownLayout)]
+pub struct file_rename_rec {
+    pub header: rec_header,
+    pub from: name_ref,
+    pub to: name_ref,
+}
+const _: () = assert!(size_of::<file_rename_rec>() == 64);
+const _: () = assert!(offset_of!(file_rename_rec, header) == 0);
+const _: () = assert!(offset_of!(file_rename_rec, from) == 48);
+const _: () = assert!(offset_of!(file_rename_rec, to) == 56);
+
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, FromBytes, Immutable, IntoBytes, KnownLayout)]
+pub struct socket_address {
+    pub bytes: [u8; 16],
+    pub port: u16,
+    pub family: u16,
+}
+const _: () = assert!(size_of::<socket_address>() == 20);
+const _: () = assert!(offset_of!(socket_address, bytes) == 0);
+const _: () = assert!(offset_of!(socket_address, port) == 16);
+const _: () = assert!(offset_of!(socket_address, family) == 18);
+
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, FromBytes, Immutable, IntoBytes, KnownLayout)]
+pub struct network_rec {
+    pub header: rec_header,
+    pub socket: u64,
+    pub local: socket_address,
+    pub remote: socket_address,
+    pub sent_bytes: u64,
+    pub received_bytes: u64,
+    pub protocol: u32,
+    pub reserved: u32,
+}
+const _: () = assert!(size_of::<network_rec>() == 120);
+const _: () = assert!(offset_of!(network_rec, header) == 0);
+const _: () = assert!(offset_of!(network_rec, socket) == 48);
+const _: () = assert!(offset_of!(network_rec, local) == 56);
+const _: () = assert!(offset_of!(network_rec, remote) == 76);
+const _: () = assert!(offset_of!(network_rec, sent_bytes) == 96);
+const _: () = assert!(offset_of!(network_rec, received_bytes) == 104);
+const _: () = assert!(offset_of!(network_rec, protocol) == 112);
+const _: () = assert!(offset_of!(network_rec, reserved) == 116);
+
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, FromBytes, Immutable, IntoBytes, KnownLayout)]
+pub struct tls_data_rec {
+    pub header: rec_header,
+    pub object: u64,
+    pub offset: u64,
+    pub bytes: u32,
+    pub direction: u8,
+    pub reserved: [u8; 3],
+}
+const _: () = assert!(size_of::<tls_data_rec>() == 72);
+const _: () = assert!(offset_of!(tls_data_rec, header) == 0);
+const _: () = assert!(offset_of!(tls_data_rec, object) == 48);
+const _: () = assert!(offset_of!(tls_data_rec, offset) == 56);
+const _: () = assert!(offset_of!(tls_data_rec, bytes) == 64);
+const _: () = assert!(offset_of!(tls_data_rec, direction) == 68);
+const _: () = assert!(offset_of!(tls_data_rec, reserved) == 69);
+
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, FromBytes, Immutable, IntoBytes, KnownLayout)]
+pub struct tls_object_rec {
+    pub header: rec_header,
+    pub object: u64,
+    pub result: i32,
+    pub reserved: u32,
+}
+const _: () = assert!(size_of::<tls_object_rec>() == 64);
+const _: () = assert!(offset_of!(tls_object_rec, header) == 0);
+const _: () = assert!(offset_of!(tls_object_rec, object) == 48);
+const _: () = assert!(offset_of!(tls_object_rec, result) == 56);
+const _: () = assert!(offset_of!(tls_object_rec, reserved) == 60);
+
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, FromBytes, Immutable, IntoBytes, KnownLayout)]
+pub struct image_mapped_rec {
+    pub header: rec_header,
+    pub file: file_id,
+    pub path_bytes: u32,
+    pub reserved: u32,
+}
+const _: () = assert!(size_of::<image_mapped_rec>() == 72);
+const _: () = assert!(offset_of!(image_mapped_rec, header) == 0);
+const _: () = assert!(offset_of!(image_mapped_rec, file) == 48);
+const _: () = assert!(offset_of!(image_mapped_rec, path_bytes) == 64);
+const _: () = assert!(offset_of!(image_mapped_rec, reserved) == 68);
+
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, FromBytes, Immutable, IntoBytes, KnownLayout)]
+pub struct file_use_key {
+    pub dentry: u64,
+    pub mount: u64,
+    pub tgid: u32,
+    pub reserved: u32,
+}
+const _: () = assert!(size_of::<file_use_key>() == 24);
+const _: () = assert!(offset_of!(file_use_key, dentry) == 0);
+const _: () = assert!(offset_of!(file_use_key, mount) == 8);
+const _: () = assert!(offset_of!(file_use_key, tgid) == 16);
+const _: () = assert!(offset_of!(file_use_key, reserved) == 20);
+
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, FromBytes, Immutable, IntoBytes, KnownLayout)]
+pub struct file_use {
+    pub use_id: u64,
+    pub start_ns: u64,
+    pub ino: u64,
+    pub last_ns: u64,
+    pub opens: u64,
+    pub creates: u64,
+    pub reads: u64,
+    pub read_bytes: u64,
+    pub writes: u64,
+    pub written_bytes: u64,
+    pub access: u32,
+    pub label: u32,
+}
+const _: () = assert!(size_of::<file_use>() == 88);
+const _: () = assert!(offset_of!(file_use, use_id) == 0);
+const _: () = assert!(offset_of!(file_use, start_ns) == 8);
+const _: () = assert!(offset_of!(file_use, ino) == 16);
+const _: () = assert!(offset_of!(file_use, last_ns) == 24);
+const _: () = assert!(offset_of!(file_use, opens) == 32);
+const _: () = assert!(offset_of!(file_use, creates) == 40);
+const _: () = assert!(offset_of!(file_use, reads) == 48);
+const _: () = assert!(offset_of!(file_use, read_bytes) == 56);
+const _: () = assert!(offset_of!(file_use, writes) == 64);
+const _: () = assert!(offset_of!(file_use, written_bytes) == 72);
+const _: () = assert!(offset_of!(file_use, access) == 80);
+const _: () = assert!(offset_of!(file_use, label) == 84);
+
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, FromBytes, Immutable, IntoBytes, KnownLayout)]
+pub struct socket_use {
+    pub start_ns: u64,
+    pub first_ns: u64,
+    pub last_ns: u64,
+    pub sent_bytes: u64,
+    pub received_bytes: u64,
+    pub local: socket_address,
+    pub remote: socket_address,
+    pub tgid: u32,
+    pub label: u32,
+    pub protocol: u32,
+    pub reserved: u32,
+}
+const _: () = assert!(size_of::<socket_use>() == 96);
+const _: () = assert!(offset_of!(socket_use, start_ns) == 0);
+const _: () = assert!(offset_of!(socket_use, first_ns) == 8);
+const _: () = assert!(offset_of!(socket_use, last_ns) == 16);
+const _: () = assert!(offset_of!(socket_use, sent_bytes) == 24);
+const _: () = assert!(offset_of!(socket_use, received_bytes) == 32);
+const _: () = assert!(offset_of!(socket_use, local) == 40);
+const _: () = assert!(offset_of!(socket_use, remote) == 60);
+const _: () = assert!(offset_of!(socket_use, tgid) == 80);
+const _: () = assert!(offset_of!(socket_use, label) == 84);
+const _: () = assert!(offset_of!(socket_use, protocol) == 88);
+const _: () = assert!(offset_of!(socket_use, reserved) == 92);
+
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, FromBytes, Immutable, IntoBytes, KnownLayout)]
+pub struct scope {
+    pub start_ns: u64,
+    pub label: u32,
+    pub reserved: u32,
+}
+const _: () = assert!(size_of::<scope>() == 16);
+const _: () = assert!(offset_of!(scope, start_ns) == 0);
+const _: () = assert!(offset_of!(scope, label) == 8);
+const _: () = assert!(offset_of!(scope, reserved) == 12);
+
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, FromBytes, Immutable, IntoBytes, KnownLayout)]
+pub struct class_stats {
+    pub produced: u64,
+    pub dropped: [u64; 4],
+}
+const _: () = assert!(size_of::<class_stats>() == 40);
+const _: () = assert!(offset_of!(class_stats, produced) == 0);
+const _: () = assert!(offset_of!(class_stats, dropped) == 8);
