@@ -1,1 +1,51 @@
-fn main() {}
+//! The developer's one entry point: `cargo xtask <command>`.
+//!
+//! Installs what a build needs, builds and shows the demo, runs every suite and measures what watching
+//! costs. It must build where nothing but Rust is installed, so it depends on no crate of the product; what
+//! it needs of them it runs as programs.
+
+#![forbid(unsafe_code)]
+
+mod agents;
+mod bench;
+mod demo;
+mod failure;
+mod run;
+mod setup;
+mod suites;
+
+use std::process::ExitCode;
+
+use failure::Failure;
+
+const USAGE: &str = "\
+usage: cargo xtask COMMAND
+
+  setup            checks what building needs and installs what is missing with apt-get
+  demo             setup, a release build, and the demo
+  test [--all]     setup, then every suite; --all adds real agents, if they are installed
+  bench [--pairs N] [--only WORKLOAD]
+                   what watching costs: exec-burst, open-burst, tls-echo
+";
+
+fn main() -> ExitCode {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    let result = match arguments.as_slice() {
+        ["setup"] => setup::run(setup::Report::Everything),
+        ["demo"] => demo::run(),
+        ["test"] => suites::run(false),
+        ["test", "--all"] => suites::run(true),
+        ["bench", options @ ..] => bench::run(options),
+        ["workload", name, result_file] => bench::workload::run(name, result_file),
+        ["help" | "--help" | "-h"] => {
+            print!("{USAGE}");
+            Ok(())
+        }
+        _ => Err(Failure::usage(USAGE)),
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => failure.report(),
+    }
+}
