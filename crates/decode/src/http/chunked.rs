@@ -20,7 +20,7 @@ pub(super) enum Progress {
     Broken,
 }
 
-/// Where in a chunked body the next byte stands.
+/// A chunked body in the middle of being read.
 #[derive(Debug, Default)]
 pub(super) struct Chunked {
     part: Part,
@@ -85,8 +85,8 @@ impl Chunked {
     }
 
     fn size(&mut self, input: &mut &[u8]) -> Progress {
-        if !take_line(input, &mut self.line) {
-            return more_unless(self.line.len() > MAX_SIZE_LINE_BYTES);
+        if !take_line(input, &mut self.line, MAX_SIZE_LINE_BYTES) {
+            return more_unless(self.line.len() >= MAX_SIZE_LINE_BYTES);
         }
         let Some(size) = parse_size(&self.line) else {
             return Progress::Broken;
@@ -99,24 +99,27 @@ impl Chunked {
         Progress::More
     }
 
+    /// Takes the line end after the data of a chunk, byte by byte: what else stands there is not taken.
     fn data_end(&mut self, input: &mut &[u8]) -> Progress {
-        if !take_line(input, &mut self.line) {
-            return more_unless(!matches!(self.line.as_slice(), b"\r"));
+        match (self.line.as_slice(), input.first()) {
+            ([], Some(b'\r')) => self.line.push(b'\r'),
+            ([] | [b'\r'], Some(b'\n')) => {
+                self.line.clear();
+                self.part = Part::Size;
+            }
+            _ => return Progress::Broken,
         }
-        let blank = is_blank(&self.line);
-        self.line.clear();
-        self.part = Part::Size;
-        more_unless(!blank)
+        take_front(input, 1);
+        Progress::More
     }
 
     fn trailer(&mut self, input: &mut &[u8]) -> Progress {
         let start = last_line_start(&self.line);
-        let whole = take_line(input, &mut self.line);
-        if self.line.len() > MAX_TRAILER_BYTES {
-            return Progress::Broken;
+        if !take_line(input, &mut self.line, MAX_TRAILER_BYTES) {
+            return more_unless(self.line.len() >= MAX_TRAILER_BYTES);
         }
         match self.line.get(start..) {
-            Some(line) if whole && is_blank(line) => Progress::Done,
+            Some(line) if is_blank(line) => Progress::Done,
             _ => Progress::More,
         }
     }
@@ -141,10 +144,12 @@ pub(super) fn take_front<'a>(input: &mut &'a [u8], count: u64) -> &'a [u8] {
 }
 
 /// Moves bytes from the front of `input` to `line`, up to and with the first line feed; true if there
-/// was one.
-pub(super) fn take_line(input: &mut &[u8], line: &mut Vec<u8>) -> bool {
-    let end = memchr::memchr(b'\n', input);
-    let count = end.map_or(input.len(), |end| end.saturating_add(1));
+/// was one. `line` grows to `limit_bytes` at most.
+pub(super) fn take_line(input: &mut &[u8], line: &mut Vec<u8>, limit_bytes: usize) -> bool {
+    let room = limit_bytes.saturating_sub(line.len());
+    let window = input.get(..room).unwrap_or(input);
+    let end = memchr::memchr(b'\n', window);
+    let count = end.map_or(window.len(), |end| end.saturating_add(1));
     line.extend_from_slice(take_front(input, count as u64));
     end.is_some()
 }

@@ -193,10 +193,9 @@ impl Http1 {
         let head = reader.push(input, time, self.limits.head_bytes);
         self.count_skipped(&mut reader);
         if in_step && reader.is_hunting() {
-            self.lose(direction, reader);
-        } else {
-            self.side(direction).state = State::Head(reader);
+            self.note_loss(direction);
         }
+        self.side(direction).state = State::Head(reader);
         let Some(head) = head else { return };
         let role = match &head.start {
             Start::Http2 => {
@@ -242,6 +241,10 @@ impl Http1 {
         reader.abandon();
         self.count_skipped(&mut reader);
         self.side(direction).state = State::Head(reader);
+        self.note_loss(direction);
+    }
+
+    fn note_loss(&mut self, direction: Direction) {
         if self.is_recognised() {
             self.fault.get_or_insert(Fault::OutOfStep);
         }

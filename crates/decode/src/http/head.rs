@@ -83,11 +83,11 @@ impl HeadReader {
             if self.buffer.len() == self.line_start {
                 self.line_started = time;
             }
-            let whole = take_line(input, &mut self.buffer);
-            if self.buffer.len() > limit_bytes {
+            let whole = take_line(input, &mut self.buffer, limit_bytes);
+            if !whole && self.buffer.len() >= limit_bytes {
                 self.skip_buffer();
                 self.hunting = true;
-                self.skipping = !whole;
+                self.skipping = true;
             } else if whole && std::mem::take(&mut self.skipping) {
                 self.skip_buffer();
             } else if whole && self.end_line() {

@@ -28,7 +28,6 @@ pub mod sse;
 
 use agentsight_model::{Direction, KTime, StreamEnd};
 
-pub(crate) use body::hexadecimal;
 use h1::Http1;
 pub use message::{Body, Exchange, Flaw, Headers, Message, StartLine};
 

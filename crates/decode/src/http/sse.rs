@@ -202,3 +202,118 @@ fn into_text(bytes: Vec<u8>) -> String {
     String::from_utf8(bytes)
         .unwrap_or_else(|error| String::from_utf8_lossy(error.as_bytes()).into_owned())
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::{Event, Parser};
+
+    fn parse(pieces: &[&[u8]]) -> (Vec<Event>, Option<Event>) {
+        let (mut parser, mut events) = (Parser::default(), Vec::new());
+        for piece in pieces {
+            parser.push(piece, &mut events);
+        }
+        (events, parser.finish())
+    }
+
+    fn data(text: &str) -> Vec<String> {
+        let (events, _) = parse(&[text.as_bytes()]);
+        events.into_iter().map(|event| event.data).collect()
+    }
+
+    #[test]
+    fn streams_give_the_data_that_the_standard_says() {
+        let table: [(&str, &[&str]); 16] = [
+            ("data: a\n\n", &["a"]),
+            ("data:a\r\n\r\ndata:b\r\rdata:c\n\n", &["a", "b", "c"]),
+            ("data: YHOO\ndata: +2\ndata: 10\n\n", &["YHOO\n+2\n10"]),
+            (": comment\n\ndata: a\n: more\n\n", &["a"]),
+            ("data\n\ndata\ndata\n\ndata:", &["", "\n"]),
+            ("data:test\n\ndata: test\n\n", &["test", "test"]),
+            ("data:  two spaces\n\n", &[" two spaces"]),
+            ("\u{feff}data: a\n\n", &["a"]),
+            ("\n\u{feff}data: a\n\n", &[]),
+            ("event: x\n\ndata: a\n\n", &["a"]),
+            ("data : a\nDATA: b\n\n", &[]),
+            ("data: a\n", &[]),
+            ("data: a:b: c\n\n", &["a:b: c"]),
+            ("\r\n\r\ndata: a\r\n\r\n", &["a"]),
+            ("data: a\n\r\n", &["a"]),
+            ("", &[]),
+        ];
+        for (text, expected) in table {
+            assert_eq!(data(text), expected, "{text:?}");
+        }
+    }
+
+    #[test]
+    fn fields_apply_as_the_standard_says() {
+        let text = "event: add\nid: 1\nretry: 250\ndata: a\n\ndata: b\n\nid: x\0y\nretry: 1s\ndata: c\n\nid\ndata: d\n\n";
+        let (events, rest) = parse(&[text.as_bytes()]);
+        let facts: Vec<_> = events
+            .iter()
+            .map(|e| (e.event.as_str(), e.id.as_deref(), e.retry_ms))
+            .collect();
+        let expected = [
+            ("add", Some("1"), Some(250)),
+            ("", Some("1"), None),
+            ("", Some("1"), None),
+            ("", Some(""), None),
+        ];
+        assert_eq!(facts, expected);
+        assert_eq!(rest, None);
+    }
+
+    #[test]
+    fn the_event_that_was_cut_off_is_told_apart() {
+        for text in [
+            "data: a\n\ndata: b",
+            "data: a\n\ndata: b\n",
+            "data: a\n\ndata: b\r\n",
+        ] {
+            let (events, rest) = parse(&[text.as_bytes()]);
+            assert_eq!(events.len(), 1, "{text:?}");
+            assert_eq!(rest.map(|e| e.data).as_deref(), Some("b"), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn an_event_over_the_limit_is_dropped_alone() {
+        let (mut parser, mut events) = (Parser::with_limit(16), Vec::new());
+        parser.push(b"data: 1\n\ndata: ", &mut events);
+        parser.push(&[b'x'; 100], &mut events);
+        parser.push(b"\ndata: x\n\ndata: 2\n\n", &mut events);
+        let data: Vec<_> = events.iter().map(|e| e.data.as_str()).collect();
+        assert_eq!(data, ["1", "2"]);
+        assert_eq!(parser.dropped_count(), 1);
+    }
+
+    #[test]
+    fn a_gap_costs_the_event_it_is_in() {
+        let (mut parser, mut events) = (Parser::default(), Vec::new());
+        parser.push(b"data: 1\n\ndata: {\"a\":", &mut events);
+        parser.gap();
+        parser.push(b"1}\n\ndata: 3\n\n", &mut events);
+        let data: Vec<_> = events.iter().map(|e| e.data.as_str()).collect();
+        assert_eq!(data, ["1", "3"]);
+    }
+
+    proptest! {
+        #[test]
+        fn any_split_gives_the_same_events(
+            lines in prop::collection::vec("(data|id|event|retry)?:? ?[a-z0-9é:]{0,5}(\r|\n|\r\n|\n\n)", 0..20),
+            cuts in prop::collection::vec(any::<prop::sample::Index>(), 0..6),
+        ) {
+            let text = lines.concat().into_bytes();
+            let mut cuts: Vec<_> = cuts.iter().map(|i| i.index(text.len() + 1)).collect();
+            cuts.extend([0, text.len()]);
+            cuts.sort_unstable();
+            let pieces: Vec<&[u8]> = cuts.windows(2).map(|w| &text[w[0]..w[1]]).collect();
+            let bytes: Vec<&[u8]> = text.chunks(1).collect();
+            let whole = parse(&[&text]);
+            prop_assert_eq!(&parse(&pieces), &whole);
+            prop_assert_eq!(&parse(&bytes), &whole);
+        }
+    }
+}

@@ -8,18 +8,18 @@ use agentsight_model::Direction::{self, Received, Sent};
 use agentsight_model::KTime;
 
 /// What went over a connection: runs of bytes in order of time, or holes (`Err`).
-pub type Script = Vec<(Direction, Result<Vec<u8>, u64>)>;
+pub(crate) type Script = Vec<(Direction, Result<Vec<u8>, u64>)>;
 
-pub fn sent(bytes: impl Into<Vec<u8>>) -> (Direction, Result<Vec<u8>, u64>) {
+pub(crate) fn sent(bytes: impl Into<Vec<u8>>) -> (Direction, Result<Vec<u8>, u64>) {
     (Sent, Ok(bytes.into()))
 }
 
-pub fn received(bytes: impl Into<Vec<u8>>) -> (Direction, Result<Vec<u8>, u64>) {
+pub(crate) fn received(bytes: impl Into<Vec<u8>>) -> (Direction, Result<Vec<u8>, u64>) {
     (Received, Ok(bytes.into()))
 }
 
 /// Decodes a script in pieces of the sizes that `pieces` gives, over and over.
-pub fn play(script: &Script, pieces: &[usize], limits: Limits) -> (Vec<Exchange>, Summary) {
+pub(crate) fn play(script: &Script, pieces: &[usize], limits: Limits) -> (Vec<Exchange>, Summary) {
     let mut connection = Connection::new(limits);
     let mut out = Vec::new();
     let mut sizes = pieces.iter().copied().cycle();
@@ -41,29 +41,29 @@ pub fn play(script: &Script, pieces: &[usize], limits: Limits) -> (Vec<Exchange>
     (out, connection.summary())
 }
 
-pub fn decode(script: &Script) -> Vec<Exchange> {
+pub(crate) fn decode(script: &Script) -> Vec<Exchange> {
     play(script, &[], Limits::default()).0
 }
 
-pub fn gzip(bytes: &[u8]) -> Vec<u8> {
+pub(crate) fn gzip(bytes: &[u8]) -> Vec<u8> {
     let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
     encoder.write_all(bytes).unwrap();
     encoder.finish().unwrap()
 }
 
-pub fn zlib(bytes: &[u8]) -> Vec<u8> {
+pub(crate) fn zlib(bytes: &[u8]) -> Vec<u8> {
     let mut encoder = flate2::write::ZlibEncoder::new(Vec::new(), flate2::Compression::fast());
     encoder.write_all(bytes).unwrap();
     encoder.finish().unwrap()
 }
 
-pub fn raw_deflate(bytes: &[u8]) -> Vec<u8> {
+pub(crate) fn raw_deflate(bytes: &[u8]) -> Vec<u8> {
     let mut encoder = flate2::write::DeflateEncoder::new(Vec::new(), flate2::Compression::fast());
     encoder.write_all(bytes).unwrap();
     encoder.finish().unwrap()
 }
 
-pub fn brotli(bytes: &[u8]) -> Vec<u8> {
+pub(crate) fn brotli(bytes: &[u8]) -> Vec<u8> {
     let mut out = Vec::new();
     let params = brotli::enc::BrotliEncoderParams {
         quality: 4,
@@ -73,12 +73,12 @@ pub fn brotli(bytes: &[u8]) -> Vec<u8> {
     out
 }
 
-pub fn zstd(bytes: &[u8]) -> Vec<u8> {
+pub(crate) fn zstd(bytes: &[u8]) -> Vec<u8> {
     zstd::encode_all(bytes, 3).unwrap()
 }
 
 /// A body in chunks of `size` bytes.
-pub fn chunked(bytes: &[u8], size: usize) -> Vec<u8> {
+pub(crate) fn chunked(bytes: &[u8], size: usize) -> Vec<u8> {
     let mut out = Vec::new();
     for chunk in bytes.chunks(size) {
         write!(out, "{:x};ext=\"1\"\r\n", chunk.len()).unwrap();
@@ -90,7 +90,7 @@ pub fn chunked(bytes: &[u8], size: usize) -> Vec<u8> {
 }
 
 /// Head fields, a blank line and a body.
-pub fn message(head: &str, body: &[u8]) -> Vec<u8> {
+pub(crate) fn message(head: &str, body: &[u8]) -> Vec<u8> {
     let mut out = head.replace('\n', "\r\n").into_bytes();
     out.extend_from_slice(b"\r\n\r\n");
     out.extend_from_slice(body);
