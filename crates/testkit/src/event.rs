@@ -110,7 +110,7 @@ impl EventBuilder {
             exe: self.file(&path),
             filename: path,
             argv: argv.iter().map(|&argument| argument.to_owned()).collect(),
-            cwd: "/work".to_owned(),
+            cwd: "/project".to_owned(),
             uid: 1000,
             gid: 1000,
             ..ProcessExec::default()
@@ -228,9 +228,9 @@ mod tests {
     fn a_file_keeps_its_inode() {
         let mut builder = EventBuilder::new();
         builder
-            .create(1, "/work/a")
-            .open_read(2, "/work/a")
-            .open_read(2, "/work/b");
+            .create(1, "/project/a")
+            .open_read(2, "/project/a")
+            .open_read(2, "/project/b");
         let inodes: Vec<u64> = builder
             .build()
             .iter()
