@@ -218,8 +218,8 @@ impl Cursor {
                 self.segment = Some(segment);
                 Ok(Step::End)
             }
-            (BlockFault::End, Some(number)) => {
-                self.next = segment_start(number);
+            (BlockFault::End, Some(_)) => {
+                self.next = segment_start(position.segment.saturating_add(1));
                 Ok(Step::Again)
             }
             (BlockFault::Io(error), _) => {
@@ -255,12 +255,11 @@ impl Cursor {
 
     /// Gives up what is left of a segment.
     fn leave(&mut self, segment: SegmentFile, following: Option<u32>) {
-        match following {
-            Some(number) => self.next = segment_start(number),
-            None => {
-                self.next.offset = segment.length;
-                self.segment = Some(segment);
-            }
+        if following.is_some() {
+            self.next = segment_start(segment.number.saturating_add(1));
+        } else {
+            self.next.offset = segment.length;
+            self.segment = Some(segment);
         }
     }
 
@@ -296,8 +295,7 @@ impl Cursor {
                 Err(error)
             }
             Err(Refused::Segment(error)) => {
-                let following = self.following()?;
-                self.leave(segment, following);
+                self.next = segment_start(number.saturating_add(1));
                 Err(error)
             }
         }

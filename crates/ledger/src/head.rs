@@ -233,6 +233,16 @@ impl HeadFile {
         self.put().inspect_err(|_| self.head = before)
     }
 
+    /// Makes writing fail, or work again.
+    #[cfg(test)]
+    pub(crate) fn set_writable(&mut self, writable: bool) {
+        self.file = std::fs::OpenOptions::new()
+            .read(true)
+            .write(writable)
+            .open(&self.path)
+            .unwrap();
+    }
+
     pub(crate) fn sync(&self) -> Result<(), LedgerError> {
         self.file
             .sync_data()

@@ -52,6 +52,8 @@ mod files;
 mod format;
 mod hash;
 mod head;
+#[cfg(test)]
+mod hostile_tests;
 mod kind;
 mod reader;
 mod record;

@@ -349,3 +349,132 @@ impl Segment {
             .map_err(LedgerError::io("sync", &self.path))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use agentsight_model::{DropReason, EventClass, KTime, Loss};
+
+    use super::*;
+    use crate::{Reader, Verdict, verify};
+
+    fn event(number: u64) -> Event {
+        Loss::new(EventClass::File, DropReason::RingFull, number).into_event(KTime(number))
+    }
+
+    fn small() -> Options {
+        Options {
+            segment_bytes: 1500,
+            block_bytes: 300,
+            ..Options::default()
+        }
+    }
+
+    impl Segment {
+        fn set_writable(&mut self, writable: bool) {
+            self.file = std::fs::OpenOptions::new()
+                .read(true)
+                .write(writable)
+                .open(&self.path)
+                .unwrap();
+        }
+    }
+
+    /// Appends until the writer refuses; the numbers of the events that it took.
+    fn append_until_refused(writer: &mut Writer, from: u64) -> Vec<u64> {
+        let mut taken = Vec::new();
+        for number in from..from + 1000 {
+            match writer.append(&event(number)) {
+                Ok(_) => taken.push(number),
+                Err(LedgerError::Io { .. }) => return taken,
+                Err(error) => panic!("{error}"),
+            }
+        }
+        panic!("the writer took everything");
+    }
+
+    fn counts(dir: &Path) -> Vec<u64> {
+        Reader::open(dir)
+            .unwrap()
+            .map(|item| item.unwrap().1.time.0)
+            .collect()
+    }
+
+    #[test]
+    fn a_disk_that_fails_loses_only_what_is_refused() {
+        for broken in ["segment", "head", "both"] {
+            let temp = tempfile::tempdir().unwrap();
+            let dir = temp.path().join("s");
+            let mut writer = Writer::create(&dir, "s", small()).unwrap();
+            let mut taken = Vec::new();
+            for round in 0..5 {
+                let set = |writer: &mut Writer, writable| {
+                    if broken != "head" {
+                        writer.segment.set_writable(writable);
+                    }
+                    if broken != "segment" {
+                        writer.head.set_writable(writable);
+                    }
+                };
+                set(&mut writer, false);
+                taken.extend(append_until_refused(&mut writer, round * 1000));
+                assert!(writer.flush().is_err());
+                let more = append_until_refused(&mut writer, round * 1000 + 500);
+                assert!(more.len() < 20, "memory is bounded");
+                taken.extend(more);
+                set(&mut writer, true);
+            }
+            assert_eq!(writer.records(), taken.len() as u64);
+            writer.close().unwrap();
+            assert_eq!(counts(&dir), taken, "{broken}");
+            let records = taken.len() as u64;
+            let closed = true;
+            assert_eq!(
+                verify(&dir).unwrap().verdict,
+                Verdict::Intact { records, closed }
+            );
+        }
+    }
+
+    #[test]
+    fn a_segment_that_cannot_be_made_is_tried_again() {
+        let temp = tempfile::tempdir().unwrap();
+        let dir = temp.path().join("s");
+        let mut writer = Writer::create(&dir, "s", small()).unwrap();
+        let obstacle = files::segment_path(&dir, 2);
+        std::fs::create_dir(&obstacle).unwrap();
+        let mut refused = 0;
+        for number in 0..200 {
+            refused += u64::from(writer.append(&event(number)).is_err());
+        }
+        assert!(refused > 0);
+        std::fs::remove_dir(&obstacle).unwrap();
+        writer.append(&event(200)).unwrap();
+        writer.close().unwrap();
+        assert_eq!(counts(&dir).len() as u64, 201 - refused);
+        let closed = true;
+        let records = 201 - refused;
+        assert_eq!(
+            verify(&dir).unwrap().verdict,
+            Verdict::Intact { records, closed }
+        );
+    }
+
+    #[test]
+    fn bytes_of_a_failed_write_are_cut_off_before_the_next() {
+        let temp = tempfile::tempdir().unwrap();
+        let dir = temp.path().join("s");
+        let mut writer = Writer::create(&dir, "s", small()).unwrap();
+        writer.append(&event(0)).unwrap();
+        writer.segment.torn = true;
+        let end = writer.segment.end;
+        writer
+            .segment
+            .file
+            .write_all_at(&[0xAA; 5000], end)
+            .unwrap();
+        writer.close().unwrap();
+        assert_eq!(counts(&dir), [0]);
+        let report = verify(&dir).unwrap();
+        assert_eq!((report.records, report.torn_bytes), (1, 0));
+    }
+}

@@ -1,5 +1,7 @@
 //! What is written is read back, whole, early, late and in parts.
 
+#![allow(clippy::unwrap_used, clippy::panic)]
+
 mod common;
 
 use std::fs;

@@ -1,5 +1,7 @@
 //! Whatever is done to a ledger is found, named and located.
 
+#![allow(clippy::unwrap_used, clippy::panic)]
+
 mod common;
 
 use std::fs;
