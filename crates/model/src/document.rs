@@ -293,6 +293,9 @@ pub struct Coverage {
     pub tls: TlsCoverage,
     /// What the sensor can see on this kernel.
     pub capabilities: BTreeMap<String, String>,
+    /// Events that this document leaves out because it would grow too large, by kind; the ledger has them.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub omitted: BTreeMap<String, u64>,
 }
 
 /// How much of the TLS traffic was read.

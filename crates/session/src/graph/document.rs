@@ -1,0 +1,403 @@
+//! The session document, made from the state of a [`SessionGraph`].
+
+use std::collections::HashMap;
+
+use agentsight_model::document::{
+    Agent, AgentName, Call, CallRequest, CallResponse, Coverage, Process, Session, SessionDocument,
+    ToolCall,
+};
+use agentsight_model::{ClassCounters, EventClass, KTime, ProcessKey, WallClock};
+
+use super::calls::StoredCall;
+use super::{ProcessRecord, SessionGraph, ToolCallRecord, actions};
+use crate::agents::{Identity, identify, version_in_path};
+use crate::intent::{CallWords, ProcessLinks, Tree, Windows};
+
+/// Ancestors looked at for the program that a forked process still runs, and for an agent's launcher.
+const MAX_ANCESTORS: usize = 64;
+
+/// Times of one session as the document writes them.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Clock(WallClock);
+
+impl Clock {
+    /// RFC 3339 in UTC, to the nanosecond, so that texts sort as times do.
+    pub(crate) fn text(self, time: KTime) -> String {
+        let unix_ns = self.0.unix_ns(time);
+        jiff::Timestamp::from_nanosecond(i128::from(unix_ns))
+            .map_or_else(|_| String::new(), |time| format!("{time:.9}"))
+    }
+}
+
+pub(super) fn build(graph: &SessionGraph) -> SessionDocument {
+    let clock = Clock(
+        graph
+            .start
+            .as_ref()
+            .map_or(WallClock::default(), |(_, start)| start.clock),
+    );
+    let tools = graph.tool_calls.all();
+    let callers = graph.calls.all().iter().map(|stored| stored.call.process);
+    let tree = Tree::of(&graph.processes, callers);
+    let words: Vec<CallWords> = tools
+        .iter()
+        .map(|tool| CallWords::of(&tool.name, &tool.arguments))
+        .collect();
+    let windows = Windows::of(tools);
+    let links = ProcessLinks::find(&tree, tools, &words, &windows);
+    let acted = actions::build(graph, clock, &tree, &words, &links);
+    let agents = agents(graph, &tree);
+    SessionDocument {
+        session: session(graph, clock, &tree, &agents),
+        processes: tree
+            .order
+            .iter()
+            .filter_map(|position| process(&tree, *position, clock))
+            .collect(),
+        llm_calls: calls(graph, clock),
+        tool_calls: tool_calls(tools, &words, acted.by_tool, clock),
+        actions: acted.actions,
+        agents: agents.into_iter().map(|agent| agent.document).collect(),
+        messages: Vec::new(),
+        findings: Vec::new(),
+        coverage: coverage(graph),
+    }
+}
+
+fn session(graph: &SessionGraph, clock: Clock, tree: &Tree<'_>, agents: &[FoundAgent]) -> Session {
+    let (started, start) = match &graph.start {
+        Some((time, start)) => (Some(*time), start.clone()),
+        None => (None, agentsight_model::SessionStart::default()),
+    };
+    let (ended, end) = match &graph.end {
+        Some((time, end)) => (Some(*time), Some(end)),
+        None => (None, None),
+    };
+    let status = match ended {
+        Some(_) => "ended",
+        None if graph.interrupted => "interrupted",
+        None => "running",
+    };
+    Session {
+        id: start.id,
+        agent: session_agent(tree, agents, &start.command),
+        command: start.command,
+        cwd: start.cwd,
+        user: start.user,
+        started_at: started.map_or_else(String::new, |time| clock.text(time)),
+        ended_at: ended.map(|time| clock.text(time)),
+        exit_code: end.and_then(|end| end.exit_code),
+        signal: end.and_then(|end| end.signal),
+        host: start.host,
+        kernel: start.kernel,
+        status: status.to_owned(),
+    }
+}
+
+/// The agent that a session is about: the first one, by name if a profile knows it; else the program.
+fn session_agent(tree: &Tree<'_>, agents: &[FoundAgent], command: &[String]) -> AgentName {
+    let known = agents.iter().find(|agent| agent.identity.known);
+    if let Some(agent) = known.or(agents.first()) {
+        return AgentName {
+            name: agent.identity.name.clone(),
+            version: agent.identity.version.clone(),
+        };
+    }
+    let mut execs = tree
+        .order
+        .iter()
+        .filter_map(|position| tree.processes.get(*position)?.execs.first());
+    let name = execs.next().map(|exec| identify(exec).name).or_else(|| {
+        let program = command.first()?;
+        Some(crate::intent::file_name(program).to_owned())
+    });
+    AgentName {
+        name: name.unwrap_or_default(),
+        version: None,
+    }
+}
+
+/// The program that a process runs in the end: its own last one, or what it was forked with.
+fn last_program<'a>(tree: &Tree<'a>, position: usize) -> Option<&'a super::ExecRecord> {
+    let mut position = position;
+    let mut time = KTime(u64::MAX);
+    for _ in 0..MAX_ANCESTORS {
+        let process = tree.processes.get(position)?;
+        let mut execs = process.execs.iter().rev();
+        if let Some(exec) = execs.find(|exec| exec.time <= time || exec.found) {
+            return Some(exec);
+        }
+        time = process.started();
+        position = tree.parent(position)?;
+    }
+    None
+}
+
+fn process(tree: &Tree<'_>, position: usize, clock: Clock) -> Option<Process> {
+    let record = tree.processes.get(position)?;
+    let exec = last_program(tree, position);
+    let exit = record.exit.as_ref();
+    Some(Process {
+        key: record.key,
+        pid: record.key.tgid,
+        start_ns: record.key.start_ns,
+        parent_key: record.parent,
+        exe: exec.map_or_else(|| record.comm.clone(), |exec| exec.exe.path.clone()),
+        exe_inode: exec.map_or_else(String::new, |exec| {
+            format!("{}:{}", exec.exe.dev, exec.exe.ino)
+        }),
+        argv: exec.map_or_else(Vec::new, |exec| exec.argv.clone()),
+        cwd: exec.map_or_else(String::new, |exec| exec.cwd.clone()),
+        uid: exec.map_or(0, |exec| exec.uid),
+        started_at: clock.text(record.started()),
+        ended_at: exit.map(|(_, time, _)| clock.text(*time)),
+        exit_code: exit.and_then(|(_, _, exit)| exit.code),
+        signal: exit.and_then(|(_, _, exit)| exit.signal),
+        container: None,
+    })
+}
+
+fn calls(graph: &SessionGraph, clock: Clock) -> Vec<Call> {
+    let mut order: Vec<&StoredCall> = graph.calls.all().iter().collect();
+    order.sort_by_key(|stored| stored.call.started);
+    order
+        .into_iter()
+        .map(|stored| call(stored, clock))
+        .collect()
+}
+
+fn call(stored: &StoredCall, clock: Clock) -> Call {
+    let call = &stored.call;
+    // Milliseconds lose nothing that matters here: 2^53 ns are 104 days.
+    #[allow(clippy::cast_precision_loss)]
+    let milliseconds = |ns: u64| ns as f64 / 1e6;
+    Call {
+        id: call.id.clone(),
+        provider: call.provider.clone(),
+        api: call.api.clone(),
+        model: call.model.clone(),
+        operation: call.operation.clone(),
+        process: call.process,
+        endpoint: call.endpoint.clone(),
+        transport: call.transport.clone(),
+        status: call.status,
+        started_at: clock.text(call.started),
+        ttft_ms: call
+            .first_byte
+            .map(|time| milliseconds(time.since(call.started))),
+        duration_ms: milliseconds(call.ended.since(call.started)),
+        complete: call.complete,
+        request: CallRequest {
+            messages: stored
+                .messages
+                .iter()
+                .map(|message| (**message).clone())
+                .collect(),
+            system: stored.system.to_vec(),
+            tools: stored.tools.to_vec(),
+            parameters: call.request.parameters.clone(),
+            body: call.request.body.clone(),
+        },
+        response: CallResponse {
+            messages: stored
+                .answers
+                .iter()
+                .map(|message| (**message).clone())
+                .collect(),
+            body: call.response.body.clone(),
+        },
+        finish_reasons: call.finish_reasons.clone(),
+        usage: call.usage,
+        cost_usd: None,
+        error: call.error.clone(),
+        parts: call.parts.clone(),
+    }
+}
+
+fn tool_calls(
+    tools: &[ToolCallRecord],
+    words: &[CallWords],
+    mut actions: Vec<Vec<String>>,
+    clock: Clock,
+) -> Vec<ToolCall> {
+    let mut order: Vec<usize> = (0..tools.len()).collect();
+    order.sort_by_key(|position| tools.get(*position).map(|tool| (tool.requested, *position)));
+    let document = |position: usize| {
+        let (tool, words) = tools.get(position).zip(words.get(position))?;
+        let result = tool.result.as_ref();
+        Some(ToolCall {
+            id: tool.id.clone(),
+            name: tool.name.clone(),
+            kind: words.shape.kind.as_str().to_owned(),
+            arguments: tool.arguments.clone(),
+            result: result.and_then(|result| result.value().cloned()),
+            llm_call: tool.call_id.clone(),
+            requested_at: clock.text(tool.requested),
+            finished_at: result.map(|result| clock.text(result.time)),
+            actions: actions
+                .get_mut(position)
+                .map(std::mem::take)
+                .unwrap_or_default(),
+            status: match result {
+                None => "pending",
+                Some(result) if result.is_error() => "error",
+                Some(_) => "ok",
+            }
+            .to_owned(),
+        })
+    };
+    order.into_iter().filter_map(document).collect()
+}
+
+/// An agent of the session.
+struct FoundAgent {
+    identity: Identity,
+    document: Agent,
+}
+
+/// Every process that talks to a model is an agent, together with the launchers above it that a profile
+/// gives the same name; its processes are all below it that belong to no other agent.
+fn agents(graph: &SessionGraph, tree: &Tree<'_>) -> Vec<FoundAgent> {
+    let mut starts: HashMap<usize, Identity> = HashMap::new();
+    for caller in tree
+        .order
+        .iter()
+        .filter(|position| tree.callers.contains(position))
+    {
+        let identity = last_program(tree, *caller)
+            .map(identify)
+            .unwrap_or_default();
+        starts.insert(launcher(tree, *caller, &identity), identity);
+    }
+    if starts.is_empty() {
+        let known = |position: &usize| {
+            let identity = identify(tree.processes.get(*position)?.execs.first()?);
+            identity.known.then_some((*position, identity))
+        };
+        starts.extend(tree.order.iter().find_map(known));
+    }
+    let mut agents: Vec<FoundAgent> = Vec::new();
+    let mut owners: Vec<Option<usize>> = vec![None; tree.processes.len()];
+    for position in &tree.order {
+        let inherited = tree
+            .parent(*position)
+            .and_then(|parent| owners.get(parent).copied().flatten());
+        let owner = match starts.remove(position) {
+            Some(identity) => {
+                agents.push(new_agent(agents.len(), inherited, identity));
+                Some(agents.len().saturating_sub(1))
+            }
+            None => inherited,
+        };
+        if let Some(slot) = owners.get_mut(*position) {
+            *slot = owner;
+        }
+        if let Some((agent, process)) = owner
+            .and_then(|owner| agents.get_mut(owner))
+            .zip(tree.processes.get(*position))
+        {
+            agent.document.processes.push(process.key);
+        }
+    }
+    name_versions(graph, &mut agents);
+    agents
+}
+
+fn new_agent(number: usize, parent: Option<usize>, identity: Identity) -> FoundAgent {
+    let id = |number: usize| format!("agent-{}", number.saturating_add(1));
+    FoundAgent {
+        document: Agent {
+            id: id(number),
+            name: identity.name.clone(),
+            parent: parent.map(id),
+            processes: Vec::new(),
+        },
+        identity,
+    }
+}
+
+/// The topmost process above `caller` that is the same agent by its profile and talks to no model.
+fn launcher(tree: &Tree<'_>, caller: usize, identity: &Identity) -> usize {
+    let mut top = caller;
+    for _ in 0..MAX_ANCESTORS {
+        let Some(parent) = tree.parent(top).filter(|_| identity.known) else {
+            break;
+        };
+        let same = last_program(tree, parent)
+            .map(identify)
+            .is_some_and(|above| above.known && above.name == identity.name);
+        if !same || tree.callers.contains(&parent) {
+            break;
+        }
+        top = parent;
+    }
+    top
+}
+
+/// Looks for versions in the paths of files that agents without one opened.
+fn name_versions(graph: &SessionGraph, agents: &mut [FoundAgent]) {
+    let mut unnamed: HashMap<ProcessKey, usize> = HashMap::new();
+    for (position, agent) in agents.iter().enumerate() {
+        if agent.identity.known && agent.identity.version.is_none() {
+            // The launcher and what it became; not whatever they ran later.
+            let own = agent.document.processes.iter().take(2);
+            unnamed.extend(own.map(|key| (*key, position)));
+        }
+    }
+    if unnamed.is_empty() {
+        return;
+    }
+    for record in graph.files.records() {
+        let Some(agent) = unnamed
+            .get(&record.key.process)
+            .and_then(|position| agents.get_mut(*position))
+            .filter(|agent| agent.identity.version.is_none())
+        else {
+            continue;
+        };
+        agent.identity.version = version_in_path(&agent.identity.name, &record.key.path);
+    }
+}
+
+fn coverage(graph: &SessionGraph) -> Coverage {
+    let mut events = graph
+        .end
+        .as_ref()
+        .map(|(_, end)| end.counters.clone())
+        .unwrap_or_default();
+    if graph.end.is_none() {
+        // While a session runs, only losses are on record; what was made and stored comes with its end.
+        for (class, dropped) in &graph.losses {
+            let counters: &mut ClassCounters = events.entry(EventClass::clone(class)).or_default();
+            counters.dropped.clone_from(dropped);
+        }
+    }
+    Coverage {
+        events,
+        tls: graph.tls.clone(),
+        capabilities: graph
+            .start
+            .as_ref()
+            .map(|(_, start)| start.capabilities.clone())
+            .unwrap_or_default(),
+        omitted: graph.budget.omitted(),
+    }
+}
+
+/// The name of a process for other modules' sake: its key.
+pub(super) fn position_of(tree: &Tree<'_>, graph: &SessionGraph, key: ProcessKey) -> Option<usize> {
+    graph
+        .processes
+        .position(key)
+        .filter(|position| *position < tree.processes.len())
+}
+
+impl ProcessRecord {
+    /// The working directory that the process was last seen to start a program in.
+    pub(crate) fn cwd(&self) -> Option<&str> {
+        self.execs
+            .last()
+            .map(|exec| exec.cwd.as_str())
+            .filter(|cwd| !cwd.is_empty())
+    }
+}

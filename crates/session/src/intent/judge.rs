@@ -1,0 +1,278 @@
+//! Whether an action was asked for: *stated*, *implied*, *unstated*, or *none* of any tool call's doing.
+//!
+//! *Stated* is decided by the words of the tool call (see [`super::words`]), *implied* by rules with
+//! names (see [`super::ordinary`]), two of which need the tree: `wrapper`, for what the agent's own text
+//! around a command names, and `named-directory`, for what a named program does below a named directory.
+//! Everything else that a tool call caused is *unstated*: no word of the call leads to it.
+
+use std::collections::{HashMap, HashSet};
+
+use agentsight_model::KTime;
+
+use super::ordinary::{Program, file_name, file_rule, is_helper, is_network_program};
+use super::processes::{ProcessLinks, Tree};
+use super::words::CallWords;
+use super::{Cause, Evidence};
+use crate::graph::{Endpoint, ExecRecord, NetworkKind};
+use crate::tool::{ToolKind, is_shell, takes_text};
+
+/// Ancestors looked at for the program that a forked process still runs.
+const MAX_ANCESTORS: usize = 64;
+
+/// The port of name servers.
+const DNS_PORT: u16 = 53;
+
+/// Whether an action was asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Intent {
+    Stated,
+    /// With the name of the rule.
+    Implied(&'static str),
+    Unstated,
+    None,
+}
+
+impl Intent {
+    /// The name used in the session document.
+    pub(crate) fn as_str(self) -> &'static str {
+        match self {
+            Self::Stated => "stated",
+            Self::Implied(_) => "implied",
+            Self::Unstated => "unstated",
+            Self::None => "none",
+        }
+    }
+}
+
+/// Judges the actions of a session.
+#[derive(Debug)]
+pub(crate) struct Judge<'a> {
+    tree: &'a Tree<'a>,
+    words: &'a [CallWords],
+    session_cwd: &'a str,
+    /// Words of what agents wrapped around commands, by the process that carries them.
+    wrappers: HashMap<usize, CallWords>,
+    /// Files that a call's processes made and removed again, by tool call and path.
+    scratch: HashSet<(usize, &'a str)>,
+}
+
+impl<'a> Judge<'a> {
+    pub(crate) fn new(
+        tree: &'a Tree<'a>,
+        links: &ProcessLinks,
+        words: &'a [CallWords],
+        session_cwd: &'a str,
+        scratch: HashSet<(usize, &'a str)>,
+    ) -> Self {
+        let contains = |position: &usize| {
+            links.cause(*position).is_some_and(|found| {
+                found.root == *position && found.cause.evidence == Evidence::ArgvContains
+            })
+        };
+        let wrapper = |position: usize| {
+            let process = tree.processes.get(position)?;
+            let texts: Vec<&str> = process.execs.iter().flat_map(texts_of).collect();
+            Some((position, CallWords::of_text(&texts.join("\n"))))
+        };
+        let wrappers = (0..tree.processes.len())
+            .filter(contains)
+            .filter_map(wrapper)
+            .collect();
+        Self {
+            tree,
+            words,
+            session_cwd,
+            wrappers,
+            scratch,
+        }
+    }
+
+    /// The program run by the process at `position` at `time`: its own, or what it was forked with.
+    pub(crate) fn program_at(&self, position: usize, time: KTime) -> Option<&'a ExecRecord> {
+        let mut position = position;
+        let mut time = time;
+        for _ in 0..MAX_ANCESTORS {
+            let process = self.tree.processes.get(position)?;
+            let execs = process.execs.iter().rev();
+            // Something found running has been running for longer than we know.
+            if let Some(exec) = execs.clone().find(|exec| exec.time <= time || exec.found) {
+                return Some(exec);
+            }
+            time = process.started();
+            position = self.tree.parent(position)?;
+        }
+        None
+    }
+
+    /// Judges the start of a program.
+    pub(crate) fn exec(
+        &self,
+        position: usize,
+        exec: &ExecRecord,
+        cause: Option<(&Cause, usize)>,
+    ) -> Intent {
+        let Some((cause, root)) = cause else {
+            return Intent::None;
+        };
+        let Some(words) = self.words.get(cause.tool) else {
+            return Intent::Unstated;
+        };
+        let carries = root == position
+            && (cause.evidence != Evidence::Window
+                || words.shape.kind == ToolKind::Shell && is_shell(&exec.exe.path));
+        if carries || names_exec(words, exec) {
+            return Intent::Stated;
+        }
+        if self
+            .wrappers
+            .get(&root)
+            .is_some_and(|wrapper| names_exec(wrapper, exec))
+        {
+            return Intent::Implied("wrapper");
+        }
+        let parent = self
+            .tree
+            .parent(position)
+            .and_then(|parent| self.program_at(parent, exec.time));
+        match parent {
+            Some(parent) if is_helper(&parent.exe.path, &exec.exe.path) => {
+                Intent::Implied("helper")
+            }
+            _ => Intent::Unstated,
+        }
+    }
+
+    /// Judges the use of a file at `time`.
+    pub(crate) fn file(
+        &self,
+        position: Option<usize>,
+        path: &str,
+        (time, writing): (KTime, bool),
+        cause: Option<(&Cause, Option<usize>)>,
+    ) -> Intent {
+        let Some((cause, root)) = cause else {
+            return Intent::None;
+        };
+        let Some(words) = self.words.get(cause.tool) else {
+            return Intent::Unstated;
+        };
+        let exec = position.and_then(|position| self.program_at(position, time));
+        let root_cwd = root.and_then(|root| self.program_at(root, KTime(u64::MAX)));
+        let cwds = [
+            exec.map_or(self.session_cwd, |exec| &exec.cwd),
+            root_cwd.map_or(self.session_cwd, |exec| &exec.cwd),
+            self.session_cwd,
+        ];
+        if words.names_path(path, &cwds) {
+            return Intent::Stated;
+        }
+        let by_rule =
+            exec.and_then(|exec| file_rule(program(exec, self.pid(position)), path, writing));
+        if let Some(rule) = by_rule {
+            return Intent::Implied(rule);
+        }
+        let wrapper = root.and_then(|root| self.wrappers.get(&root));
+        let program_named = exec.is_some_and(|exec| names_exec(words, exec));
+        if wrapper.is_some_and(|wrapper| wrapper.names_path(path, &cwds)) {
+            Intent::Implied("wrapper")
+        } else if !writing && cwds.contains(&path) {
+            Intent::Implied("working-directory")
+        } else if program_named && words.names_directory_of(path, &cwds) {
+            Intent::Implied("named-directory")
+        } else if self.scratch.contains(&(cause.tool, path)) {
+            Intent::Implied("scratch")
+        } else {
+            Intent::Unstated
+        }
+    }
+
+    /// Judges the use of an address at `time`.
+    pub(crate) fn network(
+        &self,
+        position: Option<usize>,
+        endpoint: &Endpoint,
+        time: KTime,
+        cause: Option<&Cause>,
+    ) -> Intent {
+        let Some(cause) = cause else {
+            return Intent::None;
+        };
+        let Some(words) = self.words.get(cause.tool) else {
+            return Intent::Unstated;
+        };
+        let address = match endpoint.kind {
+            NetworkKind::Listen | NetworkKind::Accept => endpoint.local,
+            NetworkKind::Connect | NetworkKind::Send => endpoint.peer,
+        };
+        let Some(address) = address else {
+            return Intent::Unstated;
+        };
+        let listens = matches!(endpoint.kind, NetworkKind::Listen | NetworkKind::Accept);
+        if words.names_address(address) || listens && words.has(&address.port().to_string()) {
+            return Intent::Stated;
+        }
+        if address.port() == DNS_PORT {
+            return Intent::Implied("name-lookup");
+        }
+        let exec = position.and_then(|position| self.program_at(position, time));
+        let Some(exec) = exec.filter(|exec| names_exec(words, exec) && !listens) else {
+            return Intent::Unstated;
+        };
+        if words.has_url() {
+            Intent::Implied("named-host")
+        } else if is_network_program(&exec.exe.path) || argv0(exec).is_some_and(is_network_program)
+        {
+            Intent::Implied("network-program")
+        } else {
+            Intent::Unstated
+        }
+    }
+
+    fn pid(&self, position: Option<usize>) -> u32 {
+        position
+            .and_then(|position| self.tree.processes.get(position))
+            .map_or(0, |process| process.key.tgid)
+    }
+}
+
+fn argv0(exec: &ExecRecord) -> Option<&str> {
+    exec.argv.first().map(String::as_str)
+}
+
+fn program(exec: &ExecRecord, pid: u32) -> Program<'_> {
+    Program {
+        exe: &exec.exe.path,
+        name: argv0(exec).unwrap_or(&exec.exe.path),
+        script: Some(exec.filename.as_str()).filter(|name| !name.is_empty()),
+        pid,
+    }
+}
+
+/// Whether words name a program, its script, or the name it was started under.
+fn names_exec(words: &CallWords, exec: &ExecRecord) -> bool {
+    // The shell that carries the command is not named by being a shell, but its script is.
+    let script = exec
+        .argv
+        .iter()
+        .skip(1)
+        .find(|argument| !argument.starts_with('-'));
+    let runs_script =
+        is_interpreter(&exec.exe.path) && !exec.argv.iter().any(|text| takes_text(text));
+    words.names_program(&exec.exe.path)
+        || words.names_program(&exec.filename)
+        || argv0(exec).is_some_and(|name| words.names_program(name))
+        || runs_script && script.is_some_and(|script| words.names_program(script))
+}
+
+fn is_interpreter(exe: &str) -> bool {
+    let name = file_name(exe);
+    is_shell(exe)
+        || ["python", "node", "perl", "ruby", "bun", "deno"]
+            .iter()
+            .any(|start| name.starts_with(start))
+}
+
+/// The texts that a shell was started with.
+fn texts_of(exec: &ExecRecord) -> impl Iterator<Item = &str> {
+    exec.argv.iter().skip(1).map(String::as_str)
+}

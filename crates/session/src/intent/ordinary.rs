@@ -1,0 +1,377 @@
+//! Ordinary consequences: what programs do whatever they are asked to do.
+//!
+//! Each rule has a name, which the document gives as `agentsight.intent.rule`. A rule covers reading
+//! only, unless it says that it covers writing. Paths are those that the kernel resolved, so a link from
+//! a harmless name to `/etc/shadow` is `/etc/shadow` here.
+
+use crate::tool::{is_shell, listed};
+
+/// A class of files that programs use without being asked.
+struct Rule {
+    name: &'static str,
+    /// Directories (with a slash at the end) and files.
+    places: &'static [&'static str],
+    writing: bool,
+}
+
+const RULES: &[Rule] = &[
+    // The dynamic linker.
+    Rule {
+        name: "loader",
+        places: &[
+            "/etc/ld.so.cache",
+            "/etc/ld.so.preload",
+            "/etc/ld.so.conf",
+            "/etc/ld.so.conf.d/",
+        ],
+        writing: false,
+    },
+    // The C library: language, time zone.
+    Rule {
+        name: "locale",
+        places: &[
+            "/etc/locale.alias",
+            "/etc/locale.conf",
+            "/etc/default/locale",
+            "/etc/localtime",
+            "/etc/timezone",
+        ],
+        writing: false,
+    },
+    // The C library: names of users, hosts and services.
+    Rule {
+        name: "name-lookup",
+        places: &[
+            "/etc/nsswitch.conf",
+            "/etc/passwd",
+            "/etc/group",
+            "/etc/hosts",
+            "/etc/host.conf",
+            "/etc/resolv.conf",
+            "/etc/gai.conf",
+            "/etc/services",
+            "/etc/protocols",
+            "/run/systemd/resolve/",
+            "/run/systemd/userdb/",
+            "/run/nscd/",
+            "/var/run/nscd/",
+        ],
+        writing: false,
+    },
+    // What a program may know about itself and the machine. Nothing of other processes.
+    Rule {
+        name: "kernel-facts",
+        places: &[
+            "/proc/meminfo",
+            "/proc/cpuinfo",
+            "/proc/stat",
+            "/proc/filesystems",
+            "/proc/mounts",
+            "/proc/version",
+            "/proc/version_signature",
+            "/proc/loadavg",
+            "/proc/uptime",
+            "/proc/devices",
+            "/proc/sys/",
+            "/sys/devices/system/",
+            "/sys/fs/cgroup/",
+            "/sys/kernel/mm/",
+        ],
+        writing: false,
+    },
+    Rule {
+        name: "device",
+        places: &[
+            "/dev/null",
+            "/dev/zero",
+            "/dev/full",
+            "/dev/random",
+            "/dev/urandom",
+            "/dev/tty",
+            "/dev/pts/",
+            "/dev/ptmx",
+            "/dev/stdin",
+            "/dev/stdout",
+            "/dev/stderr",
+            "/dev/fd/",
+        ],
+        writing: true,
+    },
+    Rule {
+        name: "terminal",
+        places: &["/etc/terminfo/", "/etc/inputrc"],
+        writing: false,
+    },
+    // Certificates of authorities; not `/etc/ssl/private`.
+    Rule {
+        name: "certificates",
+        places: &[
+            "/etc/ssl/certs/",
+            "/etc/ssl/openssl.cnf",
+            "/etc/ca-certificates/",
+            "/etc/ca-certificates.conf",
+            "/etc/pki/tls/",
+            "/etc/crypto-policies/",
+        ],
+        writing: false,
+    },
+    // Programs and libraries as the system installed them.
+    Rule {
+        name: "system-files",
+        places: &[
+            "/usr/",
+            "/lib/",
+            "/lib32/",
+            "/lib64/",
+            "/libx32/",
+            "/bin/",
+            "/sbin/",
+            "/nix/store/",
+            "/snap/",
+        ],
+        writing: false,
+    },
+];
+
+/// Own process below `/proc`: what of it is ordinary to read.
+const OWN_PROCESS_FILES: &str = "maps smaps stat statm status mountinfo mounts cgroup auxv fd task exe \
+    cmdline limits oom_score_adj comm cpuset loginuid ns fdinfo attr setgroups uid_map gid_map";
+
+/// What shells read when they start, by file name.
+const SHELL_STARTUP: &str = ".bashrc .bash_profile .bash_login .bash_logout .profile .zshrc .zshenv \
+    .zprofile .zlogin .bash_aliases .inputrc bash.bashrc bashrc profile zshenv zshrc environment";
+
+/// Programs that list processes.
+const PROCESS_LISTERS: &str = "ps pgrep pkill top htop lsof fuser pidof pstree killall";
+
+/// Helpers that a program runs to do its work: parents, children.
+const HELPERS: &[(&str, &str)] = &[
+    (
+        "gcc cc g++ c++ clang clang++ rustc ld collect2",
+        "as ld ld.bfd ld.gold ld.lld collect2 cc1 cc1plus lto1 cc gcc",
+    ),
+    ("cargo", "rustc rustdoc build-script-build"),
+    ("go", "compile link asm cgo vet"),
+    ("git", "git ssh gpg less more pager editor"),
+    ("man", "less more pager groff nroff troff"),
+    ("npm npx pnpm yarn", "node sh"),
+    ("pip pip3 uv poetry", "python python3"),
+    ("make gmake ninja", "sh"),
+    ("env timeout nice nohup time stdbuf sudo xargs", "sh bash"),
+];
+
+/// The program on whose behalf a file is used.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Program<'a> {
+    pub(crate) exe: &'a str,
+    /// The name that it was started under.
+    pub(crate) name: &'a str,
+    pub(crate) script: Option<&'a str>,
+    pub(crate) pid: u32,
+}
+
+impl Program<'_> {
+    fn is(&self, list: &str) -> bool {
+        listed(list, file_name(self.name)) || listed(list, file_name(self.exe))
+    }
+
+    fn starts_with(&self, start: &str) -> bool {
+        file_name(self.name).starts_with(start) || file_name(self.exe).starts_with(start)
+    }
+}
+
+/// The rule that makes the use of `path` an ordinary consequence of running `program`, if one does.
+pub(crate) fn file_rule(program: Program<'_>, path: &str, writing: bool) -> Option<&'static str> {
+    let by_place = RULES
+        .iter()
+        .filter(|rule| rule.writing || !writing)
+        .find(|rule| rule.places.iter().any(|place| is_at(path, place)));
+    if let Some(rule) = by_place {
+        return Some(rule.name);
+    }
+    if let Some(rule) = interpreter_rule(program, path, writing) {
+        return Some(rule);
+    }
+    if writing {
+        return None;
+    }
+    if !path.is_empty() && (path == program.exe || program.script == Some(path)) {
+        return Some("own-program");
+    }
+    if let Some(rest) = path.strip_prefix("/proc/") {
+        return proc_rule(program, rest);
+    }
+    let shell_startup = is_shell(program.exe)
+        && (listed(SHELL_STARTUP, file_name(path)) || is_at(path, "/etc/profile.d/"));
+    shell_startup.then_some("shell-startup")
+}
+
+fn proc_rule(program: Program<'_>, rest: &str) -> Option<&'static str> {
+    let (owner, file) = rest.split_once('/').unwrap_or((rest, ""));
+    let own = owner == "self" || owner == "thread-self" || owner.parse() == Ok(program.pid);
+    let first = file.split('/').next().unwrap_or_default();
+    if own && (first.is_empty() || listed(OWN_PROCESS_FILES, first)) {
+        Some("own-process")
+    } else if program.is(PROCESS_LISTERS) && listed("stat status cmdline comm statm", first) {
+        Some("process-list")
+    } else {
+        None
+    }
+}
+
+/// Modules and settings of interpreters and of git, which are part of the program that runs.
+fn interpreter_rule(program: Program<'_>, path: &str, writing: bool) -> Option<&'static str> {
+    let within = |places: &[&str]| places.iter().any(|place| path.contains(place));
+    if program.starts_with("python") || program.starts_with("pip") {
+        let cache = path.contains("/__pycache__/");
+        let modules = within(&[
+            "/lib/python",
+            "/site-packages/",
+            "/dist-packages/",
+            "/pyvenv.cfg",
+        ]);
+        return (cache || modules && !writing).then_some("interpreter-modules");
+    }
+    if program.is("node npm npx bun deno") {
+        let modules = within(&["/node_modules/", "/package.json", "/.npmrc"]);
+        return (modules && !writing).then_some("interpreter-modules");
+    }
+    if program.starts_with("perl") || program.starts_with("ruby") {
+        return (within(&["/perl5/", "/gems/", "/ruby/"]) && !writing)
+            .then_some("interpreter-modules");
+    }
+    if program.starts_with("git") {
+        let settings = within(&[
+            "/.gitconfig",
+            "/etc/gitconfig",
+            "/.config/git/",
+            "/.gitignore",
+            "/.gitattributes",
+        ]);
+        let repository = within(&["/.git/"]) || path.ends_with("/.git");
+        return (repository || settings && !writing).then_some("git-repository");
+    }
+    None
+}
+
+/// Whether `child` is a helper that `parent` runs to do its work.
+pub(crate) fn is_helper(parent: &str, child: &str) -> bool {
+    let (parent, name) = (file_name(parent), file_name(child));
+    let internal = ["/usr/lib/", "/usr/lib64/", "/usr/libexec/", "/lib/"]
+        .iter()
+        .any(|directory| child.starts_with(directory));
+    internal
+        || HELPERS
+            .iter()
+            .any(|(parents, children)| listed(parents, parent) && listed(children, name))
+}
+
+/// Programs whose work is to talk to servers of their own choice: package managers and git.
+pub(crate) fn is_network_program(program: &str) -> bool {
+    const PROGRAMS: &str = "npm npx pnpm yarn bun pip pip3 uv poetry cargo go git git-remote-https \
+        git-remote-http apt apt-get gem bundle composer mvn gradle docker podman";
+    listed(PROGRAMS, file_name(program))
+}
+
+pub(crate) fn file_name(path: &str) -> &str {
+    path.rsplit('/').next().unwrap_or(path)
+}
+
+/// Whether `path` is `place`, or below it if it is a directory.
+fn is_at(path: &str, place: &str) -> bool {
+    if place.ends_with('/') {
+        path.starts_with(place) || Some(path) == place.strip_suffix('/')
+    } else {
+        path == place
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn rule(exe: &str, path: &str, writing: bool) -> Option<&'static str> {
+        let program = Program {
+            exe,
+            name: exe,
+            script: None,
+            pid: 7,
+        };
+        file_rule(program, path, writing)
+    }
+
+    #[test]
+    fn ordinary_and_not() {
+        let table = [
+            ("/bin/cat", "/etc/ld.so.cache", false, Some("loader")),
+            ("/bin/cat", "/etc/ld.so.cache", true, None),
+            (
+                "/bin/cat",
+                "/usr/lib/x86_64-linux-gnu/libc.so.6",
+                false,
+                Some("system-files"),
+            ),
+            ("/bin/cat", "/tmp/libc.so.6", false, None),
+            ("/bin/cat", "/usr", false, Some("system-files")),
+            ("/bin/cat", "/usrx", false, None),
+            ("/bin/sh", "/dev/null", true, Some("device")),
+            ("/bin/sh", "/dev/sda", true, None),
+            ("/bin/cat", "/etc/shadow", false, None),
+            ("/bin/cat", "/etc/ssl/private/key.pem", false, None),
+            ("/bin/cat", "/proc/self/maps", false, Some("own-process")),
+            ("/bin/cat", "/proc/7/stat", false, Some("own-process")),
+            ("/bin/cat", "/proc/8/environ", false, None),
+            ("/bin/cat", "/proc/self/mem", false, None),
+            ("/bin/ps", "/proc/8/cmdline", false, Some("process-list")),
+            ("/bin/ps", "/proc/8/environ", false, None),
+            ("/bin/bash", "/home/u/.bashrc", false, Some("shell-startup")),
+            ("/bin/bash", "/home/u/.bashrc", true, None),
+            ("/bin/cat", "/home/u/.bashrc", false, None),
+            (
+                "/usr/bin/python3.12",
+                "/w/__pycache__/a.cpython-312.pyc",
+                true,
+                Some("interpreter-modules"),
+            ),
+            (
+                "/usr/bin/python3.12",
+                "/v/lib/python3.12/site-packages/x.py",
+                false,
+                Some("interpreter-modules"),
+            ),
+            (
+                "/usr/bin/python3.12",
+                "/v/lib/python3.12/site-packages/x.py",
+                true,
+                None,
+            ),
+            (
+                "/usr/bin/node",
+                "/w/node_modules/a/index.js",
+                false,
+                Some("interpreter-modules"),
+            ),
+            (
+                "/usr/bin/git",
+                "/w/.git/index",
+                true,
+                Some("git-repository"),
+            ),
+            ("/bin/rm", "/w/.git/index", true, None),
+            ("", "", false, None),
+        ];
+        for (exe, path, writing, expected) in table {
+            assert_eq!(rule(exe, path, writing), expected, "{exe} {path} {writing}");
+        }
+    }
+
+    #[test]
+    fn helpers() {
+        assert!(is_helper("/usr/bin/gcc", "/usr/bin/as"));
+        assert!(is_helper(
+            "/usr/bin/x",
+            "/usr/lib/gcc/x86_64-linux-gnu/13/cc1"
+        ));
+        assert!(!is_helper("/bin/bash", "/bin/rm"));
+    }
+}
