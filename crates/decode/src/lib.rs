@@ -24,3 +24,8 @@
 )]
 
 pub mod http;
+mod json;
+pub mod llm;
+mod media;
+pub mod records;
+mod text;

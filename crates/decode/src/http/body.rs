@@ -1,13 +1,12 @@
 //! Bodies: how long they are, and what they decode to.
 
-use std::fmt::Write as _;
-
 use agentsight_model::BodyInfo;
 use sha2::{Digest, Sha256};
 
 use super::chunked::{Chunked, Progress, take_front};
 use super::encoding::Decoder;
 use super::message::{Body, Flaw, Headers};
+use crate::text::hexadecimal;
 
 /// Gaps noted in one body. Beyond them, bytes are counted and hashed, but no longer kept: what would be
 /// kept has no known place.
@@ -201,13 +200,4 @@ impl BodyReader {
             flaw,
         }
     }
-}
-
-/// Bytes as lower-case hexadecimal digits.
-pub(crate) fn hexadecimal(bytes: &[u8]) -> String {
-    bytes.iter().fold(String::new(), |mut text, byte| {
-        // Writing to a string cannot fail.
-        let _ = write!(text, "{byte:02x}");
-        text
-    })
 }

@@ -1,0 +1,317 @@
+//! Anthropic Messages: `POST /v1/messages`, whole or streamed; also where clouds serve it.
+
+use std::collections::BTreeMap;
+
+use agentsight_model::{Message, Part, PartInfo, ToolDefinition, Usage};
+use serde_json::{Map, Value};
+
+use super::reading::{Draft, Fields, StreamEvent, into_object, other, result_of, tool_call};
+use super::{Context, Fit, Provider, Seen, Stream};
+use crate::media;
+
+pub(super) struct Anthropic;
+
+impl Provider for Anthropic {
+    fn names(&self) -> (&'static str, &'static str) {
+        ("anthropic", "anthropic.messages")
+    }
+
+    fn fit(&self, seen: &Seen<'_>) -> Fit {
+        let request = seen.request;
+        let possible = request.get("messages").is_some_and(Value::is_array)
+            && request.contains_key("max_tokens");
+        let versioned = seen.headers.get("anthropic-version").is_some()
+            || request.contains_key("anthropic_version");
+        Fit {
+            answer: seen.any_answer(|answer| match answer.text("type") {
+                "message" => answer.contains_key("content"),
+                "message_start" | "content_block_start" | "content_block_delta" => true,
+                "error" => {
+                    answer.get("error").is_some_and(Value::is_object) && possible && versioned
+                }
+                _ => false,
+            }),
+            request: possible && (versioned || has_own_tools(request)),
+            possible,
+            path: seen.path.ends_with("/messages"),
+        }
+    }
+
+    fn read_request(&self, mut body: Map<String, Value>, _: &Context, draft: &mut Draft) {
+        draft.operation = "chat";
+        draft.request_model = body.take_string("model");
+        let infos = &mut draft.parts;
+        draft.request.system = parts_of(body.take("system"), infos);
+        draft.request.messages = body
+            .take_list("messages")
+            .into_iter()
+            .map(|message| message_of(message, infos))
+            .collect();
+        draft.request.tools = body.take_list("tools").into_iter().map(tool_of).collect();
+        draft.request.parameters = body;
+    }
+
+    fn read_answer(&self, body: Map<String, Value>, draft: &mut Draft) {
+        read_message(body, draft);
+    }
+
+    fn begin_stream(&self) -> Box<dyn Stream> {
+        Box::new(Assembly::default())
+    }
+}
+
+/// Whether a tool is described as only this dialect does.
+fn has_own_tools(request: &Map<String, Value>) -> bool {
+    let tools = request.get("tools").and_then(Value::as_array);
+    tools.is_some_and(|tools| tools.iter().any(|tool| tool.get("input_schema").is_some()))
+}
+
+/// Reads a whole message of the assistant.
+fn read_message(mut body: Map<String, Value>, draft: &mut Draft) {
+    draft.response.id = body.take_string("id");
+    draft.response_model = body.take_string("model");
+    draft.finish(body.take_string("stop_reason"));
+    if let Value::Object(usage) = body.take("usage") {
+        draft.usage = usage_of(&usage);
+    }
+    let parts = parts_of(body.take("content"), &mut draft.parts);
+    draft.answer(parts);
+}
+
+/// `input_tokens` leaves out what the cache served and took; the conventions count it in.
+fn usage_of(usage: &Map<String, Value>) -> Usage {
+    let read = usage.count("cache_read_input_tokens");
+    let created = usage.count("cache_creation_input_tokens");
+    let input = usage.count("input_tokens").map(|fresh| {
+        fresh
+            .saturating_add(read.unwrap_or(0))
+            .saturating_add(created.unwrap_or(0))
+    });
+    let details = usage
+        .get("output_tokens_details")
+        .and_then(Value::as_object);
+    Usage {
+        input_tokens: input,
+        output_tokens: usage.count("output_tokens"),
+        cache_read_input_tokens: read,
+        cache_creation_input_tokens: created,
+        reasoning_output_tokens: details.and_then(|d| d.count("thinking_tokens")),
+    }
+}
+
+fn message_of(message: Value, infos: &mut Vec<PartInfo>) -> Message {
+    let mut message = into_object(message);
+    let parts = parts_of(message.take("content"), infos);
+    let is_result = |part: &Part| matches!(part, Part::ToolCallResponse { .. });
+    let role = match message.take_text("role") {
+        _ if !parts.is_empty() && parts.iter().all(is_result) => "tool".to_owned(),
+        role => role,
+    };
+    Message { role, parts }
+}
+
+fn tool_of(tool: Value) -> ToolDefinition {
+    let mut tool = into_object(tool);
+    let name = tool
+        .take_first_string(&["name", "type"])
+        .unwrap_or_default();
+    let description = tool.take_string("description");
+    // Tools that the provider runs have settings in place of a schema.
+    let parameters = tool.remove("input_schema").or_else(|| {
+        tool.retain(|key, _| key != "cache_control");
+        (!tool.is_empty()).then_some(Value::Object(tool))
+    });
+    ToolDefinition {
+        name,
+        description,
+        parameters,
+    }
+}
+
+/// Content: a string, or a list of blocks.
+fn parts_of(content: Value, infos: &mut Vec<PartInfo>) -> Vec<Part> {
+    match content {
+        Value::String(content) => vec![Part::Text { content }],
+        Value::Array(blocks) => blocks
+            .into_iter()
+            .map(|block| part_of(block, infos))
+            .collect(),
+        Value::Null => Vec::new(),
+        content => vec![other("content", content, infos)],
+    }
+}
+
+fn part_of(block: Value, infos: &mut Vec<PartInfo>) -> Part {
+    let mut block = match block {
+        Value::Object(block) => block,
+        block => return other("content", block, infos),
+    };
+    let kind = block.text("type").to_owned();
+    match kind.as_str() {
+        "text" => Part::Text {
+            content: block.take_text("text"),
+        },
+        "thinking" => Part::Reasoning {
+            content: block.take_text("thinking"),
+        },
+        // Encrypted: there is nothing to read in it.
+        "redacted_thinking" => Part::Reasoning {
+            content: String::new(),
+        },
+        "tool_use" | "server_tool_use" | "mcp_tool_use" => Part::ToolCall {
+            id: block.take_string("id"),
+            name: block.take_text("name"),
+            arguments: block.take("input"),
+        },
+        "image" | "document" => media_of(&kind, block, infos),
+        _ if kind.ends_with("tool_result") => Part::ToolCallResponse {
+            id: block.take_string("tool_use_id"),
+            name: None,
+            is_error: block.get("is_error").and_then(Value::as_bool),
+            response: match block.take("content") {
+                Value::Object(result) => match other("result", Value::Object(result), infos) {
+                    Part::Other { content, .. } => content,
+                    _ => Value::Null,
+                },
+                content => result_of(parts_of(content, infos)),
+            },
+        },
+        _ => other(&kind, Value::Object(block), infos),
+    }
+}
+
+fn media_of(modality: &str, mut block: Map<String, Value>, infos: &mut Vec<PartInfo>) -> Part {
+    let mut source = block.take_object("source");
+    let mime_type = source.take_string("media_type");
+    match source.text("type") {
+        "base64" => media::blob(&source.take_text("data"), mime_type.as_deref(), infos),
+        "text" => Part::Text {
+            content: source.take_text("data"),
+        },
+        "url" => media::from_url(source.take_text("url"), modality, infos),
+        "file" => Part::Uri {
+            modality: modality.to_owned(),
+            mime_type,
+            uri: source.take_text("file_id"),
+        },
+        _ => {
+            block.insert("source".to_owned(), Value::Object(source));
+            other(modality, Value::Object(block), infos)
+        }
+    }
+}
+
+/// A streamed message, put together.
+#[derive(Default)]
+struct Assembly {
+    message: Map<String, Value>,
+    usage: Map<String, Value>,
+    blocks: BTreeMap<u64, Block>,
+}
+
+#[derive(Default)]
+struct Block {
+    start: Map<String, Value>,
+    text: String,
+    input: String,
+}
+
+impl Stream for Assembly {
+    fn take(&mut self, event: StreamEvent, draft: &mut Draft) {
+        let (kind, mut event) = event.into_typed();
+        let index = event.count("index").unwrap_or(0);
+        match kind.as_str() {
+            "message_start" => {
+                self.message = event.take_object("message");
+                self.update_usage(self.message.get("usage").cloned().unwrap_or_default());
+            }
+            "content_block_start" => {
+                let start = event.take_object("content_block");
+                self.blocks.insert(
+                    index,
+                    Block {
+                        start,
+                        ..Block::default()
+                    },
+                );
+            }
+            "content_block_delta" => {
+                let mut delta = event.take_object("delta");
+                let block = self.blocks.entry(index).or_default();
+                block.text.push_str(&delta.take_text("text"));
+                block.text.push_str(&delta.take_text("thinking"));
+                block.input.push_str(&delta.take_text("partial_json"));
+                block.expect(delta.text("type"));
+            }
+            "message_delta" => {
+                let delta = event.take_object("delta");
+                self.message.extend(delta);
+                self.update_usage(event.take("usage"));
+            }
+            "message_stop" => draft.ended = true,
+            "error" => {
+                draft.ended = true;
+                draft.fail(Value::Object(event), None);
+            }
+            _ => {}
+        }
+    }
+
+    fn finish(self: Box<Self>, draft: &mut Draft) {
+        let Self {
+            mut message,
+            usage,
+            blocks,
+        } = *self;
+        let content = blocks.into_values().map(Block::finish).collect();
+        message.insert("content".to_owned(), Value::Array(content));
+        message.insert("usage".to_owned(), Value::Object(usage));
+        read_message(message, draft);
+    }
+}
+
+impl Assembly {
+    /// Counts are running totals: what is given replaces what was given before.
+    fn update_usage(&mut self, usage: Value) {
+        let given = into_object(usage).into_iter();
+        self.usage
+            .extend(given.filter(|(_, value)| !value.is_null()));
+    }
+}
+
+impl Block {
+    /// Makes up for the start of a block that was not seen, by the kind of its deltas.
+    fn expect(&mut self, delta_kind: &str) {
+        if self.start.is_empty() {
+            let kind = match delta_kind {
+                "input_json_delta" => "tool_use",
+                "thinking_delta" | "signature_delta" => "thinking",
+                _ => "text",
+            };
+            self.start.insert("type".to_owned(), kind.into());
+        }
+    }
+
+    /// The block as it would have come in one piece.
+    fn finish(self) -> Value {
+        let Self {
+            mut start,
+            text,
+            input,
+        } = self;
+        let key = match start.text("type") {
+            "thinking" => "thinking",
+            _ => "text",
+        };
+        if !text.is_empty() {
+            let whole = start.take_text(key) + &text;
+            start.insert(key.to_owned(), whole.into());
+        }
+        if !input.is_empty()
+            && let Part::ToolCall { arguments, .. } = tool_call(None, String::new(), input)
+        {
+            start.insert("input".to_owned(), arguments);
+        }
+        Value::Object(start)
+    }
+}

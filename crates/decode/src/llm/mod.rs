@@ -1,0 +1,387 @@
+//! Conversations with models: from an HTTP exchange to a [`LlmCall`].
+//!
+//! A provider is one file of this directory and one line in [`PROVIDERS`]. Which one reads an exchange
+//! is decided by the shape of request and answer first; the path only tips the balance, so that
+//! gateways with paths of their own are read too. Whatever is cut, broken or unknown, what could be
+//! read is kept, and the call says that it is not complete.
+
+#![cfg_attr(
+    not(test),
+    deny(clippy::arithmetic_side_effects, clippy::cast_possible_truncation)
+)]
+
+mod anthropic;
+mod gemini;
+mod openai_chat;
+mod openai_responses;
+mod reading;
+
+use agentsight_model::{LlmCall, LlmError, ProcessKey};
+use serde_json::{Map, Value};
+
+use crate::http::{Exchange, Headers, Message, StartLine};
+use crate::json::{self, Problem};
+use reading::{Draft, Form, StreamEvent, each_event, error_of, form_of, into_object, parse_body};
+
+/// Every dialect that is understood.
+const PROVIDERS: &[&dyn Provider] = &[
+    &anthropic::Anthropic,
+    &gemini::Gemini,
+    &openai_chat::OpenAiChat,
+    &openai_responses::OpenAiResponses,
+];
+
+/// A dialect spoken with models.
+trait Provider: Sync {
+    /// `gen_ai.provider.name`, and the name of the dialect.
+    fn names(&self) -> (&'static str, &'static str);
+
+    /// How well an exchange fits.
+    fn fit(&self, seen: &Seen<'_>) -> Fit;
+
+    /// Reads the request's body.
+    fn read_request(&self, body: Map<String, Value>, seen: &Context, draft: &mut Draft);
+
+    /// Reads an answer that came as one object.
+    fn read_answer(&self, body: Map<String, Value>, draft: &mut Draft);
+
+    /// Begins to read an answer that comes in pieces.
+    fn begin_stream(&self) -> Box<dyn Stream>;
+}
+
+/// An answer that comes in pieces.
+trait Stream {
+    /// Takes the next piece.
+    fn take(&mut self, event: StreamEvent, draft: &mut Draft);
+
+    /// Puts what came into the draft.
+    fn finish(self: Box<Self>, draft: &mut Draft);
+}
+
+/// What a provider may judge an exchange by.
+struct Seen<'a> {
+    path: &'a str,
+    headers: &'a Headers,
+    /// The request's body; empty if it is no object.
+    request: &'a Map<String, Value>,
+    /// The answer's body, or the first pieces of a stream.
+    answers: &'a [Map<String, Value>],
+}
+
+impl Seen<'_> {
+    fn any_answer(&self, test: impl Fn(&Map<String, Value>) -> bool) -> bool {
+        self.answers.iter().any(test)
+    }
+}
+
+/// What a request may say outside of its body.
+struct Context {
+    path: String,
+}
+
+/// How well an exchange fits a dialect.
+#[derive(Clone, Copy, Debug, Default)]
+struct Fit {
+    /// The answer has the dialect's shape.
+    answer: bool,
+    /// The request has a shape that only this dialect has.
+    request: bool,
+    /// The request has a shape that this dialect allows.
+    possible: bool,
+    /// The path is the dialect's own.
+    path: bool,
+}
+
+impl Fit {
+    /// Orders fits; 0 is none. `refuted`: the answer was seen, is no error, and has another shape.
+    fn score(self, refuted: bool) -> u8 {
+        let shape = self.answer || self.request || self.possible;
+        if !shape || (refuted && !self.answer) {
+            return 0;
+        }
+        u8::from(self.answer) << 3
+            | u8::from(self.request) << 2
+            | u8::from(self.path) << 1
+            | u8::from(self.possible)
+    }
+}
+
+/// Events looked at to tell the dialect of a stream: it may begin with pings and comments.
+const PEEKED_EVENTS: usize = 4;
+
+/// Reads an exchange as a conversation with a model; `None` if it is none.
+///
+/// The call still holds the secrets that were in it: they must be replaced before it goes anywhere.
+#[must_use]
+pub fn decode(exchange: &Exchange, process: ProcessKey, id: &str) -> Option<LlmCall> {
+    let mut reader = Reader::new(exchange)?;
+    let provider = reader.choose()?;
+    let mut draft = reader.read(provider);
+    let (name, api) = provider.names();
+    let response = exchange.response.as_ref();
+    draft.request.body = exchange.request.body.info.clone();
+    draft.response.body = response.map(|r| r.body.info.clone()).unwrap_or_default();
+    let complete = reader.problem.is_none() && draft.ended && exchange.is_complete();
+    let error = draft.error.or_else(|| reader.failure(complete));
+    Some(LlmCall {
+        id: id.to_owned(),
+        provider: provider_at(exchange.host()).unwrap_or(name).to_owned(),
+        api: api.to_owned(),
+        model: draft.response_model.or_else(|| draft.request_model.clone()),
+        request_model: draft.request_model,
+        operation: draft.operation.to_owned(),
+        process,
+        endpoint: exchange.endpoint(),
+        transport: exchange.transport.to_owned(),
+        status: response.and_then(Message::status),
+        started: exchange.started(),
+        first_byte: response.and_then(|r| r.body_started),
+        ended: exchange.ended(),
+        complete,
+        request: draft.request,
+        response: draft.response,
+        finish_reasons: draft.finish_reasons,
+        usage: draft.usage,
+        error,
+        parts: draft.parts,
+    })
+}
+
+/// One exchange while its dialect is found and it is read.
+struct Reader<'a> {
+    exchange: &'a Exchange,
+    request: Map<String, Value>,
+    form: Form,
+    answer: Value,
+    problem: Option<Problem>,
+}
+
+impl<'a> Reader<'a> {
+    /// Parses what there is; `None` if it cannot be a conversation with a model.
+    fn new(exchange: &'a Exchange) -> Option<Self> {
+        let mut reader = Self {
+            exchange,
+            request: Map::new(),
+            form: exchange.response.as_ref().map_or(Form::Opaque, form_of),
+            answer: Value::Null,
+            problem: None,
+        };
+        match &exchange.request.start {
+            StartLine::Unseen if reader.form != Form::Opaque => {}
+            StartLine::Request { method, .. } if method == "POST" => {
+                let body = &exchange.request.body;
+                if !json::looks_like_document(&body.bytes) {
+                    return None;
+                }
+                let parsed = parse_body(body);
+                reader.request = into_object(parsed.value);
+                reader.problem = parsed.problem;
+            }
+            _ => return None,
+        }
+        if let (Form::Object | Form::List, Some(response)) = (reader.form, &exchange.response) {
+            let parsed = parse_body(&response.body);
+            reader.answer = parsed.value;
+            reader.problem = reader.problem.or(parsed.problem);
+        }
+        Some(reader)
+    }
+
+    fn status(&self) -> Option<u16> {
+        self.exchange.response.as_ref().and_then(Message::status)
+    }
+
+    fn is_error(&self) -> bool {
+        self.status().is_some_and(|status| status >= 400)
+    }
+
+    /// The dialect that fits best.
+    fn choose(&self) -> Option<&'static dyn Provider> {
+        let answers = self.peek();
+        let seen = Seen {
+            path: self.exchange.path(),
+            headers: &self.exchange.request.headers,
+            request: &self.request,
+            answers: &answers,
+        };
+        let failed = self.is_error() || seen.any_answer(|answer| answer.contains_key("error"));
+        let refuted = !answers.is_empty() && !failed;
+        let scored = PROVIDERS
+            .iter()
+            .map(|provider| (provider.fit(&seen).score(refuted), *provider));
+        let (score, best) = scored.max_by_key(|(score, _)| *score)?;
+        (score > 0).then_some(best)
+    }
+
+    /// The answer's object, or the first objects of a stream.
+    fn peek(&self) -> Vec<Map<String, Value>> {
+        let mut found = Vec::new();
+        match (&self.answer, self.form, &self.exchange.response) {
+            (Value::Object(map), ..) => found.push(map.clone()),
+            (Value::Array(items), ..) => {
+                let objects = items.iter().take(PEEKED_EVENTS);
+                found.extend(objects.filter_map(Value::as_object).cloned());
+            }
+            (_, Form::Events, Some(response)) => each_event(&response.body, &mut |event| {
+                let (kind, mut map) = event.into_typed();
+                if !map.is_empty() {
+                    map.entry("type").or_insert(Value::String(kind));
+                    found.push(map);
+                }
+                found.len() < PEEKED_EVENTS
+            }),
+            _ => {}
+        }
+        found
+    }
+
+    fn read(&mut self, provider: &dyn Provider) -> Draft {
+        let mut draft = Draft::default();
+        let context = Context {
+            path: self.exchange.path().to_owned(),
+        };
+        provider.read_request(std::mem::take(&mut self.request), &context, &mut draft);
+        let answer = std::mem::take(&mut self.answer);
+        if self.is_error() {
+            self.read_error(answer, &mut draft);
+        } else {
+            match (self.form, answer) {
+                (Form::Object, Value::Object(body)) => {
+                    if body.get("error").is_some_and(|error| !error.is_null()) {
+                        draft.error = Some(error_of(Value::Object(body.clone()), self.status()));
+                    }
+                    draft.ended = self.problem.is_none();
+                    provider.read_answer(body, &mut draft);
+                }
+                (Form::List, Value::Array(items)) => {
+                    let mut stream = provider.begin_stream();
+                    for data in items {
+                        let name = String::new();
+                        stream.take(StreamEvent { name, data }, &mut draft);
+                    }
+                    stream.finish(&mut draft);
+                }
+                (Form::Events, _) => self.read_events(provider, &mut draft),
+                _ => {}
+            }
+        }
+        draft
+    }
+
+    fn read_events(&self, provider: &dyn Provider, draft: &mut Draft) {
+        let Some(response) = &self.exchange.response else {
+            return;
+        };
+        let mut stream = provider.begin_stream();
+        each_event(&response.body, &mut |event| {
+            stream.take(event, draft);
+            true
+        });
+        stream.finish(draft);
+    }
+
+    /// Reads the body of an answer whose status is an error; gateways answer in forms of their own.
+    fn read_error(&self, answer: Value, draft: &mut Draft) {
+        let Some(response) = &self.exchange.response else {
+            return;
+        };
+        let mut answer = answer;
+        if self.form == Form::Events {
+            each_event(&response.body, &mut |event| {
+                answer = event.data;
+                false
+            });
+        } else if answer.is_null() {
+            let head = response
+                .body
+                .bytes
+                .get(..4096)
+                .unwrap_or(&response.body.bytes);
+            let text = String::from_utf8_lossy(head).into_owned();
+            answer = serde_json::json!({ "message": text });
+        }
+        draft.ended = true;
+        draft.fail(answer, self.status());
+    }
+
+    /// What is wrong with a call that is not complete, where the provider says nothing.
+    fn failure(&self, complete: bool) -> Option<LlmError> {
+        let (kind, message) = match self.problem {
+            _ if complete => return None,
+            Some(Problem::Malformed) => ("malformed", "the body is no JSON from some point on"),
+            Some(Problem::TooLarge) => ("malformed", "the body holds too many values"),
+            Some(Problem::Truncated) => ("truncated", "the body ends before its end"),
+            None if self.exchange.response.is_none() => ("truncated", "no answer was seen"),
+            None => ("truncated", "the conversation was not seen to its end"),
+        };
+        Some(LlmError {
+            kind: kind.to_owned(),
+            message: message.to_owned(),
+        })
+    }
+}
+
+/// Hosts of providers that speak a dialect of another one, by `gen_ai.provider.name`.
+const HOSTS: &[(&str, &str)] = &[
+    ("aiplatform.googleapis.com", "gcp.vertex_ai"),
+    ("api.deepseek.com", "deepseek"),
+    ("api.groq.com", "groq"),
+    ("api.mistral.ai", "mistral_ai"),
+    ("api.moonshot.ai", "moonshot_ai"),
+    ("api.perplexity.ai", "perplexity"),
+    ("api.x.ai", "x_ai"),
+    ("openai.azure.com", "azure.ai.openai"),
+    ("openrouter.ai", "openrouter"),
+];
+
+/// The provider whose host that is.
+fn provider_at(host: &str) -> Option<&'static str> {
+    let name = host.rsplit_once(':').map_or(host, |(name, _)| name);
+    let name = name.to_ascii_lowercase();
+    let found = HOSTS.iter().find(|(own, _)| {
+        name.strip_suffix(own)
+            .is_some_and(|rest| rest.is_empty() || rest.ends_with(['.', '-']))
+    });
+    found.map(|(_, provider)| *provider)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_file_is_registered() {
+        let directory = concat!(env!("CARGO_MANIFEST_DIR"), "/src/llm");
+        let registered: Vec<&str> = PROVIDERS.iter().map(|p| p.names().1).collect();
+        for entry in std::fs::read_dir(directory).unwrap() {
+            let path = entry.unwrap().path();
+            let stem = path.file_stem().unwrap().to_str().unwrap().to_owned();
+            if path.extension().is_none_or(|extension| extension != "rs") || stem == "mod" {
+                continue;
+            }
+            assert!(
+                registered
+                    .iter()
+                    .any(|api| api.replace('.', "_").starts_with(&stem)),
+                "llm/{stem}.rs is not in PROVIDERS: add `&{stem}::...` (its dialect's name begins with `{}`)",
+                stem.replace('_', "."),
+            );
+        }
+    }
+
+    #[test]
+    fn hosts_tell_who_serves_a_dialect() {
+        for (host, expected) in [
+            ("api.groq.com", Some("groq")),
+            (
+                "us-central1-aiplatform.googleapis.com:443",
+                Some("gcp.vertex_ai"),
+            ),
+            ("my.openai.azure.com", Some("azure.ai.openai")),
+            ("notapi.x.ai", None),
+            ("127.0.0.1:8443", None),
+        ] {
+            assert_eq!(provider_at(host), expected, "{host}");
+        }
+    }
+}

@@ -1,0 +1,440 @@
+//! OpenAI Chat Completions: `POST /v1/chat/completions`, whole or streamed, with what the many servers
+//! that speak it add. The older text completions differ only in where the text is.
+
+use std::collections::BTreeMap;
+
+use agentsight_model::{Message, Part, PartInfo, ToolDefinition, Usage};
+use serde_json::{Map, Value};
+
+use super::reading::{
+    DONE, Draft, Fields, StreamEvent, into_object, into_text, other, result_of, tool_call,
+};
+use super::{Context, Fit, Provider, Seen, Stream};
+use crate::media;
+
+pub(super) struct OpenAiChat;
+
+impl Provider for OpenAiChat {
+    fn names(&self) -> (&'static str, &'static str) {
+        ("openai", "openai.chat_completions")
+    }
+
+    fn fit(&self, seen: &Seen<'_>) -> Fit {
+        let request = seen.request;
+        let messages = request.get("messages").is_some_and(has_roles);
+        let prompt = request.contains_key("prompt") && request.contains_key("model");
+        let path = seen.path.ends_with("/completions");
+        Fit {
+            answer: seen.any_answer(|answer| {
+                let object = answer.text("object");
+                let named = object.starts_with("chat.completion") || object == "text_completion";
+                let choices = answer.get("choices").is_some_and(Value::is_array);
+                choices && (named || messages || prompt || path)
+            }),
+            request: messages && has_own_tools(request),
+            possible: messages || (prompt && path),
+            path,
+        }
+    }
+
+    fn read_request(&self, mut body: Map<String, Value>, _: &Context, draft: &mut Draft) {
+        draft.request_model = body.take_string("model");
+        draft.operation = "chat";
+        for message in body.take_list("messages") {
+            let message = message_of(into_object(message), &mut draft.parts);
+            draft.request.messages.push(message);
+        }
+        if draft.request.messages.is_empty() && body.contains_key("prompt") {
+            draft.operation = "text_completion";
+            let parts = prompt_of(body.take("prompt"), &mut draft.parts);
+            let role = "user".to_owned();
+            draft.request.messages.push(Message { role, parts });
+        }
+        let tools = body.take_list("tools").into_iter();
+        let functions = body.take_list("functions").into_iter();
+        draft.request.tools = tools.chain(functions).map(tool_of).collect();
+        draft.request.parameters = body;
+    }
+
+    fn read_answer(&self, mut body: Map<String, Value>, draft: &mut Draft) {
+        let choices = body.take_list("choices");
+        read_frame(&body, draft);
+        for choice in choices {
+            let mut choice = into_object(choice);
+            draft.finish(choice.take_string("finish_reason"));
+            let mut message = choice.take_object("message");
+            if let Value::String(text) = choice.take("text") {
+                message.insert("content".to_owned(), text.into());
+            }
+            let parts = parts_of(&mut message, &mut draft.parts);
+            draft.answer(parts);
+        }
+    }
+
+    fn begin_stream(&self) -> Box<dyn Stream> {
+        Box::new(Assembly::default())
+    }
+}
+
+fn has_roles(messages: &Value) -> bool {
+    let Some(messages) = messages.as_array() else {
+        return false;
+    };
+    messages
+        .iter()
+        .all(|message| message.get("role").is_some_and(Value::is_string))
+}
+
+/// Whether tools are described, or called, as only this dialect does.
+fn has_own_tools(request: &Map<String, Value>) -> bool {
+    let list = |key: &str| {
+        request
+            .get(key)
+            .and_then(Value::as_array)
+            .into_iter()
+            .flatten()
+    };
+    list("tools").any(|tool| tool.get("function").is_some())
+        || list("messages")
+            .any(|m| m.get("tool_calls").is_some() || m.get("tool_call_id").is_some())
+}
+
+/// What stands beside the choices, in whole answers and in chunks.
+fn read_frame(body: &Map<String, Value>, draft: &mut Draft) {
+    let text = |key: &str| Some(body.text(key).to_owned()).filter(|text| !text.is_empty());
+    draft.response.id = draft.response.id.take().or_else(|| text("id"));
+    draft.response_model = draft.response_model.take().or_else(|| text("model"));
+    if let Some(usage) = body.get("usage").and_then(Value::as_object) {
+        draft.usage = usage_of(usage);
+    }
+}
+
+fn usage_of(usage: &Map<String, Value>) -> Usage {
+    let detail = |group: &str, key: &str| usage.get(group)?.as_object()?.count(key);
+    let input = usage.count("prompt_tokens");
+    let output = usage.count("completion_tokens");
+    let reasoning = detail("completion_tokens_details", "reasoning_tokens");
+    let with_reasoning = output.unwrap_or(0).saturating_add(reasoning.unwrap_or(0));
+    // Some servers count reasoning beside the completion; their total tells.
+    let beside = reasoning.is_some_and(|count| count > 0)
+        && usage.count("total_tokens") == Some(input.unwrap_or(0).saturating_add(with_reasoning));
+    Usage {
+        input_tokens: input,
+        output_tokens: if beside { Some(with_reasoning) } else { output },
+        cache_read_input_tokens: detail("prompt_tokens_details", "cached_tokens")
+            .or_else(|| usage.count("prompt_cache_hit_tokens")),
+        cache_creation_input_tokens: detail("prompt_tokens_details", "cache_write_tokens"),
+        reasoning_output_tokens: reasoning,
+    }
+}
+
+fn prompt_of(prompt: Value, infos: &mut Vec<PartInfo>) -> Vec<Part> {
+    match prompt {
+        Value::String(content) => vec![Part::Text { content }],
+        Value::Array(items) if items.iter().all(Value::is_string) => items
+            .into_iter()
+            .map(|item| Part::Text {
+                content: into_text(item),
+            })
+            .collect(),
+        prompt => vec![other("prompt", prompt, infos)],
+    }
+}
+
+fn tool_of(tool: Value) -> ToolDefinition {
+    let mut tool = into_object(tool);
+    let kind = tool.text("type").to_owned();
+    let mut inner = match tool.take(if kind.is_empty() { "function" } else { &kind }) {
+        Value::Object(inner) => inner,
+        _ => tool,
+    };
+    let name = inner.take_string("name").unwrap_or(kind);
+    let description = inner.take_string("description");
+    let parameters = inner
+        .remove("parameters")
+        .or_else(|| inner.remove("format"));
+    ToolDefinition {
+        name,
+        description,
+        parameters,
+    }
+}
+
+fn message_of(mut message: Map<String, Value>, infos: &mut Vec<PartInfo>) -> Message {
+    let role = message.take_text("role");
+    match role.as_str() {
+        "tool" | "function" => {
+            let response = result_of(content_of(message.take("content"), infos));
+            let part = Part::ToolCallResponse {
+                id: message.take_string("tool_call_id"),
+                name: message.take_string("name"),
+                response,
+                is_error: None,
+            };
+            Message {
+                role: "tool".to_owned(),
+                parts: vec![part],
+            }
+        }
+        _ => Message {
+            parts: parts_of(&mut message, infos),
+            role: if role == "developer" {
+                "system".to_owned()
+            } else {
+                role
+            },
+        },
+    }
+}
+
+/// The parts of a message, in the order in which a model makes them: reasoning, content, calls.
+fn parts_of(message: &mut Map<String, Value>, infos: &mut Vec<PartInfo>) -> Vec<Part> {
+    let mut parts = Vec::new();
+    let reasoning = message.take_first_string(&["reasoning_content", "reasoning"]);
+    parts.extend(reasoning.map(|content| Part::Reasoning { content }));
+    parts.extend(content_of(message.take("content"), infos));
+    let refusal = message.take_string("refusal");
+    parts.extend(refusal.map(|content| Part::Text { content }));
+    for image in message.take_list("images") {
+        parts.push(content_part(image, infos));
+    }
+    if let Value::Object(audio) = message.take("audio") {
+        parts.push(other("audio", Value::Object(audio), infos));
+    }
+    for call in message.take_list("tool_calls") {
+        parts.push(call_of(into_object(call)));
+    }
+    if let Value::Object(mut function) = message.take("function_call") {
+        let name = function.take_text("name");
+        parts.push(tool_call(None, name, function.take_text("arguments")));
+    }
+    parts
+}
+
+fn call_of(mut call: Map<String, Value>) -> Part {
+    let id = call.take_string("id");
+    if let Value::Object(mut custom) = call.take("custom") {
+        return Part::ToolCall {
+            id,
+            name: custom.take_text("name"),
+            arguments: custom.take("input"),
+        };
+    }
+    let mut function = call.take_object("function");
+    let name = function.take_text("name");
+    match function.take("arguments") {
+        Value::String(text) => tool_call(id, name, text),
+        arguments => Part::ToolCall {
+            id,
+            name,
+            arguments,
+        },
+    }
+}
+
+/// Content: a string, or a list of parts. Empty text, as beside tool calls, is no part.
+fn content_of(content: Value, infos: &mut Vec<PartInfo>) -> Vec<Part> {
+    match content {
+        Value::Null => Vec::new(),
+        Value::String(content) if content.is_empty() => Vec::new(),
+        Value::String(content) => vec![Part::Text { content }],
+        Value::Array(items) => items
+            .into_iter()
+            .map(|item| content_part(item, infos))
+            .collect(),
+        content => vec![other("content", content, infos)],
+    }
+}
+
+fn content_part(part: Value, infos: &mut Vec<PartInfo>) -> Part {
+    let mut part = match part {
+        Value::String(content) => return Part::Text { content },
+        part => into_object(part),
+    };
+    let kind = part.text("type").to_owned();
+    match kind.as_str() {
+        "text" => Part::Text {
+            content: part.take_text("text"),
+        },
+        "refusal" => Part::Text {
+            content: part.take_text("refusal"),
+        },
+        "image_url" | "video_url" | "audio_url" => {
+            let url = match part.take(&kind) {
+                Value::Object(mut inner) => inner.take_text("url"),
+                url => into_text(url),
+            };
+            media::from_url(url, kind.trim_end_matches("_url"), infos)
+        }
+        "input_audio" => {
+            let mut audio = part.take_object("input_audio");
+            let declared = format!("audio/{}", audio.take_text("format"));
+            media::blob(&audio.take_text("data"), Some(&declared), infos)
+        }
+        "file" => {
+            let mut file = part.take_object("file");
+            match file.take_string("file_data") {
+                Some(data) => media::blob(&data, None, infos),
+                None => Part::Uri {
+                    modality: "file".to_owned(),
+                    mime_type: None,
+                    uri: file
+                        .take_first_string(&["file_id", "filename"])
+                        .unwrap_or_default(),
+                },
+            }
+        }
+        _ => other(&kind, Value::Object(part), infos),
+    }
+}
+
+/// Streamed choices, put together.
+#[derive(Default)]
+struct Assembly {
+    choices: BTreeMap<u64, Choice>,
+}
+
+#[derive(Default)]
+struct Choice {
+    reasoning: String,
+    content: String,
+    refusal: String,
+    /// Content parts and images that come whole.
+    whole: Vec<Value>,
+    calls: Vec<Call>,
+    /// Where the latest call of an index is in `calls`.
+    latest: BTreeMap<u64, usize>,
+    function: Option<Call>,
+    finish_reason: Option<String>,
+}
+
+#[derive(Default)]
+struct Call {
+    id: Option<String>,
+    name: String,
+    arguments: String,
+    custom: bool,
+}
+
+impl Stream for Assembly {
+    fn take(&mut self, event: StreamEvent, draft: &mut Draft) {
+        if event.data.as_str().is_some_and(|text| text.trim() == DONE) {
+            draft.ended = true;
+            return;
+        }
+        let mut chunk = into_object(event.data);
+        if chunk.get("error").is_some_and(|error| !error.is_null()) {
+            draft.ended = true;
+            draft.fail(Value::Object(chunk), None);
+            return;
+        }
+        read_frame(&chunk, draft);
+        for choice in chunk.take_list("choices") {
+            let mut choice = into_object(choice);
+            let index = choice.count("index").unwrap_or(0);
+            let own = self.choices.entry(index).or_default();
+            if let Some(reason) = choice.take_string("finish_reason") {
+                own.finish_reason = Some(reason);
+            }
+            own.content.push_str(&choice.take_text("text"));
+            own.take(choice.take_object("delta"));
+        }
+    }
+
+    fn finish(self: Box<Self>, draft: &mut Draft) {
+        for choice in self.choices.into_values() {
+            draft.finish(choice.finish_reason.clone());
+            let parts = choice.finish(&mut draft.parts);
+            draft.answer(parts);
+        }
+    }
+}
+
+impl Choice {
+    fn take(&mut self, mut delta: Map<String, Value>) {
+        let reasoning = delta.take_first_string(&["reasoning_content", "reasoning"]);
+        self.reasoning.extend(reasoning);
+        match delta.take("content") {
+            Value::String(text) => self.content.push_str(&text),
+            Value::Array(parts) => self.whole.extend(parts),
+            _ => {}
+        }
+        self.refusal.extend(delta.take_string("refusal"));
+        self.whole.extend(delta.take_list("images"));
+        for call in delta.take_list("tool_calls") {
+            self.take_call(into_object(call));
+        }
+        if let Value::Object(function) = delta.take("function_call") {
+            self.function.get_or_insert_default().take(function);
+        }
+    }
+
+    /// Adds a fragment to the call of its index. Some servers give every call the same index: a new id
+    /// with a name begins a new call.
+    fn take_call(&mut self, mut fragment: Map<String, Value>) {
+        let index = fragment.count("index").unwrap_or(0);
+        let id = fragment.take_string("id");
+        let custom = fragment.contains_key("custom");
+        let inner = fragment.take_object(if custom { "custom" } else { "function" });
+        let known = self.latest.get(&index).copied().filter(|&at| {
+            let own = self.calls.get(at).and_then(|call| call.id.as_deref());
+            let renamed = own.is_some() && id.is_some() && own != id.as_deref();
+            !(renamed && inner.contains_key("name"))
+        });
+        let at = known.unwrap_or_else(|| {
+            self.calls.push(Call::default());
+            let at = self.calls.len().saturating_sub(1);
+            self.latest.insert(index, at);
+            at
+        });
+        if let Some(call) = self.calls.get_mut(at) {
+            call.id = call.id.take().or(id);
+            call.custom |= custom;
+            call.take(inner);
+        }
+    }
+
+    fn finish(self, infos: &mut Vec<PartInfo>) -> Vec<Part> {
+        let mut parts = Vec::new();
+        if !self.reasoning.is_empty() {
+            parts.push(Part::Reasoning {
+                content: self.reasoning,
+            });
+        }
+        for content in [self.content, self.refusal] {
+            if !content.is_empty() {
+                parts.push(Part::Text { content });
+            }
+        }
+        parts.extend(self.whole.into_iter().map(|part| content_part(part, infos)));
+        parts.extend(
+            self.calls
+                .into_iter()
+                .chain(self.function)
+                .map(Call::finish),
+        );
+        parts
+    }
+}
+
+impl Call {
+    fn take(&mut self, mut fragment: Map<String, Value>) {
+        // Servers send the name once, or again and again with every fragment.
+        if self.name.is_empty() {
+            self.name = fragment.take_text("name");
+        }
+        self.arguments.push_str(&fragment.take_text("arguments"));
+        self.arguments.push_str(&fragment.take_text("input"));
+    }
+
+    fn finish(self) -> Part {
+        if self.custom {
+            return Part::ToolCall {
+                id: self.id,
+                name: self.name,
+                arguments: Value::String(self.arguments),
+            };
+        }
+        tool_call(self.id, self.name, self.arguments)
+    }
+}

@@ -1,0 +1,121 @@
+//! What all providers share: bodies as JSON, streams as events, and a call in the making.
+
+mod draft;
+mod fields;
+
+use serde_json::{Map, Value};
+
+use crate::http::sse::{Event, Parser};
+use crate::http::{Body, Message};
+use crate::json::{self, Parsed, Problem};
+pub(crate) use draft::{Draft, error_of, other, push_text, result_of, tool_call};
+pub(crate) use fields::{Fields, into_object, into_text};
+
+/// Bytes of a stream that are parsed before their events are handed on.
+const PIECE_BYTES: usize = 64 << 10;
+
+/// One event of a streamed answer.
+#[derive(Debug)]
+pub(crate) struct StreamEvent {
+    /// Type by the SSE `event` field; often empty.
+    pub(crate) name: String,
+    /// Its data; a string where it is no JSON, such as `[DONE]`.
+    pub(crate) data: Value,
+}
+
+impl StreamEvent {
+    /// The event's data as an object, empty if it is none, with its `type` or else its name.
+    pub(crate) fn into_typed(self) -> (String, Map<String, Value>) {
+        let object = into_object(self.data);
+        let kind = match object.text("type") {
+            "" => self.name,
+            kind => kind.to_owned(),
+        };
+        (kind, object)
+    }
+}
+
+/// The form in which a body carries what it carries.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Form {
+    /// One JSON object.
+    Object,
+    /// A JSON array, whose elements are sent one after the other.
+    List,
+    /// Server-sent events.
+    Events,
+    /// Something else.
+    Opaque,
+}
+
+/// The form of a body: what it looks like, because its declared type is often wrong.
+pub(crate) fn form_of(message: &Message) -> Form {
+    let start = message.body.bytes.trim_ascii_start();
+    let start = start.strip_prefix(b"\xef\xbb\xbf").unwrap_or(start);
+    match start.first() {
+        Some(b'{') => Form::Object,
+        Some(b'[') => Form::List,
+        Some(_) if message.media_type() == "text/event-stream" => Form::Events,
+        Some(_)
+            if [&b"data:"[..], b"event:", b"id:", b":"]
+                .iter()
+                .any(|p| start.starts_with(p)) =>
+        {
+            Form::Events
+        }
+        _ => Form::Opaque,
+    }
+}
+
+/// A body as JSON, up to where bytes of it are missing.
+pub(crate) fn parse_body(body: &Body) -> Parsed {
+    let end = body.gaps.first().copied().unwrap_or(body.bytes.len());
+    let mut parsed = json::parse(body.bytes.get(..end).unwrap_or_default());
+    if end < body.bytes.len() {
+        parsed.problem = Some(Problem::Truncated);
+    }
+    parsed
+}
+
+/// Hands the events of a stream to `take`, in order. Ends early where `take` says so.
+pub(crate) fn each_event(body: &Body, take: &mut dyn FnMut(StreamEvent) -> bool) {
+    let mut parser = Parser::default();
+    let mut events = Vec::new();
+    let mut from = 0;
+    for &gap in body.gaps.iter().chain([&body.bytes.len()]) {
+        for piece in body
+            .bytes
+            .get(from..gap)
+            .unwrap_or_default()
+            .chunks(PIECE_BYTES)
+        {
+            parser.push(piece, &mut events);
+            for event in events.drain(..) {
+                if !take(parse_event(event)) {
+                    return;
+                }
+            }
+        }
+        if gap < body.bytes.len() {
+            parser.gap();
+        }
+        from = gap;
+    }
+    // Many clients take an event that the end of the stream cut off, if it is whole otherwise.
+    if let Some(last) = parser.finish() {
+        let parsed = json::parse(last.data.as_bytes());
+        if parsed.problem.is_none() || last.data == DONE {
+            take(parse_event(last));
+        }
+    }
+}
+
+/// The data of the event that ends streams of OpenAI's first kind.
+pub(crate) const DONE: &str = "[DONE]";
+
+fn parse_event(event: Event) -> StreamEvent {
+    StreamEvent {
+        name: event.event,
+        data: json::parse_or_text(event.data),
+    }
+}

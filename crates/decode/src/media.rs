@@ -1,0 +1,246 @@
+//! Content that is not text: what it is, how large, and its digest. The bytes themselves are not kept.
+
+use agentsight_model::{Part, PartInfo};
+use base64::Engine as _;
+use base64::alphabet::{STANDARD, URL_SAFE};
+use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
+use serde_json::{Value, json};
+use sha2::{Digest, Sha256};
+
+use crate::text::hexadecimal;
+
+/// Bytes looked at to tell what content is. JPEG puts its size behind previews of up to 64 KiB each.
+const HEAD_BYTES: usize = 256 << 10;
+
+/// Digits decoded at a time; a multiple of four, so that pieces end where bytes do.
+const PIECE_DIGITS: usize = 64 << 10;
+
+/// Strings shorter than this are left alone where nothing says that they are base64.
+const MIN_BARE_BASE64: usize = 1024;
+
+/// Describes inline content given as base64, or as a `data:` URL, and notes it in `parts`.
+pub(crate) fn blob(encoded: &str, declared: Option<&str>, parts: &mut Vec<PartInfo>) -> Part {
+    let (url_type, digits) = match data_url(encoded) {
+        Some((media_type, digits)) => (Some(media_type), digits),
+        None => (None, encoded),
+    };
+    let info = describe(digits, url_type.or(declared));
+    parts.push(info.clone());
+    Part::Blob { info }
+}
+
+/// Describes content that is inline or elsewhere, by what its URL says.
+pub(crate) fn from_url(url: String, modality: &str, parts: &mut Vec<PartInfo>) -> Part {
+    if url.starts_with("data:") {
+        return blob(&url, None, parts);
+    }
+    Part::Uri {
+        modality: modality.to_owned(),
+        mime_type: None,
+        uri: url,
+    }
+}
+
+/// Replaces base64 anywhere in a value of unknown shape by what it stands for.
+pub(crate) fn strip(value: &mut Value, parts: &mut Vec<PartInfo>) {
+    match value {
+        Value::String(text) => {
+            let bare = text.len() >= MIN_BARE_BASE64 && is_base64(text);
+            if (bare || data_url(text).is_some())
+                && let Part::Blob { info } = blob(text, None, parts)
+            {
+                *value = to_value(&info);
+            }
+        }
+        Value::Array(items) => items.iter_mut().for_each(|item| strip(item, parts)),
+        Value::Object(map) => map.values_mut().for_each(|item| strip(item, parts)),
+        _ => {}
+    }
+}
+
+/// The form in which a blob stands inside a value.
+fn to_value(info: &PartInfo) -> Value {
+    json!({
+        "type": "blob",
+        "modality": info.modality,
+        "mime_type": info.mime_type,
+        "bytes": info.bytes,
+        "sha256": info.sha256,
+    })
+}
+
+/// Media type and base64 digits of a `data:` URL.
+fn data_url(text: &str) -> Option<(&str, &str)> {
+    let (head, digits) = text.strip_prefix("data:")?.split_once(',')?;
+    let media_type = head.strip_suffix(";base64")?;
+    Some((media_type.split(';').next().unwrap_or_default(), digits))
+}
+
+fn is_base64(text: &str) -> bool {
+    let digits = text.trim_end_matches('=');
+    text.len().saturating_sub(digits.len()) <= 2 && digits.bytes().all(is_digit)
+}
+
+fn is_digit(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || matches!(byte, b'+' | b'/' | b'-' | b'_')
+}
+
+fn describe(digits: &str, declared: Option<&str>) -> PartInfo {
+    let mut digest = Sha256::new();
+    let mut head = Vec::new();
+    let mut bytes = 0_u64;
+    decode(digits, &mut |piece| {
+        digest.update(piece);
+        bytes = bytes.saturating_add(piece.len() as u64);
+        let room = HEAD_BYTES.saturating_sub(head.len());
+        head.extend_from_slice(piece.get(..room).unwrap_or(piece));
+    });
+    let declared = declared.filter(|name| !name.is_empty());
+    let mime_type = sniff(&head).or(declared);
+    let size = dimensions(&head);
+    PartInfo {
+        modality: modality(mime_type.unwrap_or_default()).to_owned(),
+        mime_type: mime_type.map(str::to_ascii_lowercase),
+        bytes,
+        sha256: hexadecimal(&digest.finalize()),
+        width: size.map(|(width, _)| u64::from(width)),
+        height: size.map(|(_, height)| u64::from(height)),
+    }
+}
+
+/// Decodes base64 of either alphabet, up to the first character that is none.
+fn decode(digits: &str, emit: &mut dyn FnMut(&[u8])) {
+    let config = GeneralPurposeConfig::new()
+        .with_decode_allow_trailing_bits(true)
+        .with_decode_padding_mode(DecodePaddingMode::Indifferent);
+    let url_safe = digits.bytes().any(|b| b == b'-' || b == b'_');
+    let alphabet = if url_safe { &URL_SAFE } else { &STANDARD };
+    let engine = GeneralPurpose::new(alphabet, config);
+    let wrapped = digits.bytes().any(|b| b.is_ascii_whitespace());
+    let unwrapped = wrapped.then(|| digits.split_ascii_whitespace().collect::<String>());
+    let digits = unwrapped.as_deref().unwrap_or(digits).as_bytes();
+    let end = digits
+        .iter()
+        .position(|&b| !is_digit(b))
+        .unwrap_or(digits.len());
+    for piece in digits.get(..end).unwrap_or_default().chunks(PIECE_DIGITS) {
+        // One digit too many holds no byte.
+        let whole = piece
+            .len()
+            .saturating_sub(usize::from(piece.len() % 4 == 1));
+        match engine.decode(piece.get(..whole).unwrap_or_default()) {
+            Ok(bytes) => emit(&bytes),
+            Err(_) => return,
+        }
+    }
+}
+
+/// Kind of content, by its type.
+pub(crate) fn modality(mime_type: &str) -> &'static str {
+    match mime_type.split('/').next().unwrap_or_default() {
+        "image" => "image",
+        "audio" => "audio",
+        "video" => "video",
+        "text" => "document",
+        _ if mime_type == "application/pdf" => "document",
+        _ => "file",
+    }
+}
+
+/// The type that the first bytes tell.
+fn sniff(head: &[u8]) -> Option<&'static str> {
+    const MAGIC: [(usize, &[u8], &str); 16] = [
+        (0, b"\x89PNG\r\n\x1a\n", "image/png"),
+        (0, b"\xff\xd8\xff", "image/jpeg"),
+        (0, b"GIF8", "image/gif"),
+        (8, b"WEBP", "image/webp"),
+        (0, b"BM", "image/bmp"),
+        (4, b"ftypavif", "image/avif"),
+        (4, b"ftypheic", "image/heic"),
+        (8, b"WAVE", "audio/wav"),
+        (0, b"ID3", "audio/mpeg"),
+        (0, b"fLaC", "audio/flac"),
+        (0, b"OggS", "audio/ogg"),
+        (4, b"ftypM4A", "audio/mp4"),
+        (4, b"ftyp", "video/mp4"),
+        (0, b"\x1a\x45\xdf\xa3", "video/webm"),
+        (0, b"%PDF-", "application/pdf"),
+        (0, b"PK\x03\x04", "application/zip"),
+    ];
+    let found = MAGIC.iter().find(|(offset, magic, _)| {
+        head.get(*offset..)
+            .is_some_and(|bytes| bytes.starts_with(magic))
+    });
+    found.map(|(_, _, mime_type)| *mime_type)
+}
+
+/// Width and height of an image, in pixels.
+fn dimensions(head: &[u8]) -> Option<(u32, u32)> {
+    match sniff(head)? {
+        "image/png" => Some((be32(head, 16)?, be32(head, 20)?)),
+        "image/gif" => Some((le16(head, 6)?, le16(head, 8)?)),
+        "image/bmp" => Some((le32(head, 18)?, le32(head, 22)?)),
+        "image/jpeg" => jpeg_dimensions(head),
+        "image/webp" => webp_dimensions(head),
+        _ => None,
+    }
+}
+
+/// Walks the segments of a JPEG to its frame header.
+fn jpeg_dimensions(head: &[u8]) -> Option<(u32, u32)> {
+    let mut at = 2_usize;
+    loop {
+        let marker = *head.get(at.checked_add(1)?)?;
+        let length = usize::try_from(be16(head, at.checked_add(2)?)?).ok()?;
+        match marker {
+            0xc0..=0xcf if !matches!(marker, 0xc4 | 0xc8 | 0xcc) => {
+                return Some((
+                    be16(head, at.checked_add(7)?)?,
+                    be16(head, at.checked_add(5)?)?,
+                ));
+            }
+            // Data of the scan: the frame header should have come before.
+            0xda => return None,
+            _ => at = at.checked_add(length.max(2))?.checked_add(2)?,
+        }
+    }
+}
+
+fn webp_dimensions(head: &[u8]) -> Option<(u32, u32)> {
+    match head.get(12..16)? {
+        b"VP8 " => Some((le16(head, 26)? & 0x3fff, le16(head, 28)? & 0x3fff)),
+        b"VP8L" => {
+            let bits = le32(head, 21)?;
+            Some((
+                (bits & 0x3fff).saturating_add(1),
+                (bits >> 14 & 0x3fff).saturating_add(1),
+            ))
+        }
+        b"VP8X" => {
+            let width = le32(head, 24)? & 0xff_ffff;
+            let height = le32(head, 27)? & 0xff_ffff;
+            Some((width.saturating_add(1), height.saturating_add(1)))
+        }
+        _ => None,
+    }
+}
+
+fn field<const N: usize>(head: &[u8], at: usize) -> Option<[u8; N]> {
+    head.get(at..at.checked_add(N)?)?.try_into().ok()
+}
+
+fn be16(head: &[u8], at: usize) -> Option<u32> {
+    field(head, at).map(u16::from_be_bytes).map(u32::from)
+}
+
+fn le16(head: &[u8], at: usize) -> Option<u32> {
+    field(head, at).map(u16::from_le_bytes).map(u32::from)
+}
+
+fn be32(head: &[u8], at: usize) -> Option<u32> {
+    field(head, at).map(u32::from_be_bytes)
+}
+
+fn le32(head: &[u8], at: usize) -> Option<u32> {
+    field(head, at).map(u32::from_le_bytes)
+}
