@@ -241,3 +241,26 @@ int BPF_PROG(process_sched_process_exit, struct task_struct *task)
 	bpf_map_delete_elem(&scopes, &tgid);
 	return 0;
 }
+
+/*
+ * All processes that run, for sessions that begin after them. /proc has their start times in clock ticks
+ * only, which do not name a process.
+ */
+SEC("iter/task")
+int process_iter_task(struct bpf_iter__task *ctx)
+{
+	struct seq_file *seq = ctx->meta->seq;
+	struct task_struct *task = ctx->task;
+	struct process_item item = {};
+	struct task_struct *parent;
+
+	if (!task || BPF_CORE_READ(task, pid) != BPF_CORE_READ(task, tgid))
+		return 0;
+	item.tgid = BPF_CORE_READ(task, tgid);
+	item.start_ns = BPF_CORE_READ(task, start_boottime);
+	parent = BPF_CORE_READ(task, real_parent);
+	item.parent_tgid = BPF_CORE_READ(parent, tgid);
+	item.parent_start_ns = start_ns_of(parent);
+	bpf_seq_write(seq, &item, sizeof(item));
+	return 0;
+}

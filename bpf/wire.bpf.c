@@ -22,6 +22,7 @@ struct wire_types {
 	struct process_argv_rec process_argv;
 	struct process_exit_rec process_exit;
 	struct file_open_rec file_open;
+	struct file_use_rec file_use_record;
 	struct file_delete_rec file_delete;
 	struct file_rename_rec file_rename;
 	struct network_rec network;
@@ -32,6 +33,7 @@ struct wire_types {
 	struct file_use file_use;
 	struct socket_use socket_use;
 	struct scope scope;
+	struct process_item process_item;
 	struct class_stats class_stats;
 };
 

@@ -66,6 +66,15 @@ static __always_inline void emit_file_open(const struct actor *actor, const stru
 		emit_file(rec, at);
 }
 
+static __always_inline void emit_file_use(const struct actor *actor, const struct file_use *use)
+{
+	struct scope owner = { .start_ns = use->start_ns, .label = use->label };
+	struct file_use_rec rec = { .totals = *use };
+
+	fill_header(&rec.header, EV_FILE_USE, CLASS_FILE, sizeof(rec), &owner, actor->tgid, actor->tid);
+	emit_file(&rec, sizeof(rec));
+}
+
 /* The process's entry for the file, made (and announced) if there is none. */
 static __always_inline struct file_use *file_use_of(const struct actor *actor, struct file *file,
 						    struct inode *inode, u32 access, u8 flags)
@@ -79,9 +88,11 @@ static __always_inline struct file_use *file_use_of(const struct actor *actor, s
 	struct file_use *use = bpf_map_lookup_elem(&file_uses, &key);
 	struct file_use fresh = {};
 
-	/* The kernel may have given the dentry's memory to another file since. */
 	if (use && use->ino == BPF_CORE_READ(inode, i_ino) && use->start_ns == actor->scope->start_ns)
 		return use;
+	/* The kernel gave the dentry's memory to another file, or the pid to another process. */
+	if (use)
+		emit_file_use(actor, use);
 
 	fresh.use_id = bpf_ktime_get_boot_ns();
 	fresh.start_ns = actor->scope->start_ns;

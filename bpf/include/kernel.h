@@ -203,6 +203,17 @@ struct task_struct {
 	struct task_io_accounting ioac;
 };
 
+struct seq_file;
+
+struct bpf_iter_meta {
+	struct seq_file *seq;
+};
+
+struct bpf_iter__task {
+	struct bpf_iter_meta *meta;
+	struct task_struct *task;
+};
+
 struct linux_binprm {
 	struct file *file;
 	const char *filename;

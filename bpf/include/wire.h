@@ -28,6 +28,7 @@ enum rec_kind {
 	EV_TLS_HANDSHAKE = 13,
 	EV_TLS_FREE = 14,
 	EV_IMAGE_MAPPED = 15, /* executable pages of a file were mapped for the first time */
+	EV_FILE_USE = 16, /* totals of a file use whose entry in file_uses was taken by another */
 };
 
 enum event_class {
@@ -149,6 +150,26 @@ struct file_open_rec {
 	__u32 path_bytes;
 };
 
+struct file_use {
+	__u64 use_id; /* first use, boot clock */
+	__u64 start_ns; /* of the process */
+	__u64 ino;
+	__u64 last_ns;
+	__u64 opens;
+	__u64 creates;
+	__u64 reads;
+	__u64 read_bytes;
+	__u64 writes;
+	__u64 written_bytes;
+	__u32 access;
+	__u32 label;
+};
+
+struct file_use_rec {
+	struct rec_header header;
+	struct file_use totals;
+};
+
 /* A name as the program gave it, with the directory it is relative to (empty if it is absolute). */
 struct name_ref {
 	__u32 base_bytes; /* path of the directory */
@@ -215,21 +236,6 @@ struct file_use_key {
 	__u32 reserved;
 };
 
-struct file_use {
-	__u64 use_id; /* first use, boot clock */
-	__u64 start_ns; /* of the process */
-	__u64 ino;
-	__u64 last_ns;
-	__u64 opens;
-	__u64 creates;
-	__u64 reads;
-	__u64 read_bytes;
-	__u64 writes;
-	__u64 written_bytes;
-	__u32 access;
-	__u32 label;
-};
-
 struct socket_use {
 	__u64 start_ns;
 	__u64 first_ns;
@@ -248,6 +254,14 @@ struct scope {
 	__u64 start_ns;
 	__u32 label;
 	__u32 reserved;
+};
+
+/* What the task iterator writes, one a process. */
+struct process_item {
+	__u64 start_ns;
+	__u64 parent_start_ns;
+	__u32 tgid;
+	__u32 parent_tgid;
 };
 
 /* Per CPU and class. produced = emitted + sum of dropped. */

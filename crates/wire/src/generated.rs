@@ -22,6 +22,7 @@ pub const EV_TLS_DATA: u32 = 12;
 pub const EV_TLS_HANDSHAKE: u32 = 13;
 pub const EV_TLS_FREE: u32 = 14;
 pub const EV_IMAGE_MAPPED: u32 = 15;
+pub const EV_FILE_USE: u32 = 16;
 
 // enum event_class
 pub const CLASS_PROCESS: u32 = 0;
@@ -225,6 +226,46 @@ const _: () = assert!(offset_of!(file_open_rec, path_bytes) == 76);
 
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, FromBytes, Immutable, IntoBytes, KnownLayout)]
+pub struct file_use {
+    pub use_id: u64,
+    pub start_ns: u64,
+    pub ino: u64,
+    pub last_ns: u64,
+    pub opens: u64,
+    pub creates: u64,
+    pub reads: u64,
+    pub read_bytes: u64,
+    pub writes: u64,
+    pub written_bytes: u64,
+    pub access: u32,
+    pub label: u32,
+}
+const _: () = assert!(size_of::<file_use>() == 88);
+const _: () = assert!(offset_of!(file_use, use_id) == 0);
+const _: () = assert!(offset_of!(file_use, start_ns) == 8);
+const _: () = assert!(offset_of!(file_use, ino) == 16);
+const _: () = assert!(offset_of!(file_use, last_ns) == 24);
+const _: () = assert!(offset_of!(file_use, opens) == 32);
+const _: () = assert!(offset_of!(file_use, creates) == 40);
+const _: () = assert!(offset_of!(file_use, reads) == 48);
+const _: () = assert!(offset_of!(file_use, read_bytes) == 56);
+const _: () = assert!(offset_of!(file_use, writes) == 64);
+const _: () = assert!(offset_of!(file_use, written_bytes) == 72);
+const _: () = assert!(offset_of!(file_use, access) == 80);
+const _: () = assert!(offset_of!(file_use, label) == 84);
+
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, FromBytes, Immutable, IntoBytes, KnownLayout)]
+pub struct file_use_rec {
+    pub header: rec_header,
+    pub totals: file_use,
+}
+const _: () = assert!(size_of::<file_use_rec>() == 136);
+const _: () = assert!(offset_of!(file_use_rec, header) == 0);
+const _: () = assert!(offset_of!(file_use_rec, totals) == 48);
+
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, FromBytes, Immutable, IntoBytes, KnownLayout)]
 pub struct name_ref {
     pub base_bytes: u32,
     pub name_bytes: u32,
@@ -351,36 +392,6 @@ const _: () = assert!(offset_of!(file_use_key, reserved) == 20);
 
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, FromBytes, Immutable, IntoBytes, KnownLayout)]
-pub struct file_use {
-    pub use_id: u64,
-    pub start_ns: u64,
-    pub ino: u64,
-    pub last_ns: u64,
-    pub opens: u64,
-    pub creates: u64,
-    pub reads: u64,
-    pub read_bytes: u64,
-    pub writes: u64,
-    pub written_bytes: u64,
-    pub access: u32,
-    pub label: u32,
-}
-const _: () = assert!(size_of::<file_use>() == 88);
-const _: () = assert!(offset_of!(file_use, use_id) == 0);
-const _: () = assert!(offset_of!(file_use, start_ns) == 8);
-const _: () = assert!(offset_of!(file_use, ino) == 16);
-const _: () = assert!(offset_of!(file_use, last_ns) == 24);
-const _: () = assert!(offset_of!(file_use, opens) == 32);
-const _: () = assert!(offset_of!(file_use, creates) == 40);
-const _: () = assert!(offset_of!(file_use, reads) == 48);
-const _: () = assert!(offset_of!(file_use, read_bytes) == 56);
-const _: () = assert!(offset_of!(file_use, writes) == 64);
-const _: () = assert!(offset_of!(file_use, written_bytes) == 72);
-const _: () = assert!(offset_of!(file_use, access) == 80);
-const _: () = assert!(offset_of!(file_use, label) == 84);
-
-#[repr(C)]
-#[derive(Clone, Copy, Debug, Default, FromBytes, Immutable, IntoBytes, KnownLayout)]
 pub struct socket_use {
     pub start_ns: u64,
     pub first_ns: u64,
@@ -418,6 +429,20 @@ const _: () = assert!(size_of::<scope>() == 16);
 const _: () = assert!(offset_of!(scope, start_ns) == 0);
 const _: () = assert!(offset_of!(scope, label) == 8);
 const _: () = assert!(offset_of!(scope, reserved) == 12);
+
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, FromBytes, Immutable, IntoBytes, KnownLayout)]
+pub struct process_item {
+    pub start_ns: u64,
+    pub parent_start_ns: u64,
+    pub tgid: u32,
+    pub parent_tgid: u32,
+}
+const _: () = assert!(size_of::<process_item>() == 24);
+const _: () = assert!(offset_of!(process_item, start_ns) == 0);
+const _: () = assert!(offset_of!(process_item, parent_start_ns) == 8);
+const _: () = assert!(offset_of!(process_item, tgid) == 16);
+const _: () = assert!(offset_of!(process_item, parent_tgid) == 20);
 
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, FromBytes, Immutable, IntoBytes, KnownLayout)]

@@ -1,0 +1,122 @@
+//! What this kernel and this process can do, found out before anything is loaded.
+
+use std::collections::BTreeMap;
+use std::fs;
+
+use libbpf_rs::btf::{Btf, types::Enum};
+use libbpf_rs::libbpf_sys;
+
+use crate::ProbeError;
+
+/// Capability bits (`include/uapi/linux/capability.h`).
+const CAP_SYS_ADMIN: u32 = 21;
+const CAP_PERFMON: u32 = 38;
+const CAP_BPF: u32 = 39;
+const CAP_SYS_PTRACE: u32 = 19;
+
+/// What the kernel offers beyond the least that is needed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Capabilities {
+    /// `bpf_loop` (5.17): payload of any size instead of 1 MiB a call.
+    pub bpf_loop: bool,
+    /// Many uprobes in one link, without a perf event each (6.6).
+    pub uprobe_multi: bool,
+    /// `bpf` is among the kernel's security modules, so that programs may refuse acts.
+    pub bpf_lsm: bool,
+}
+
+impl Capabilities {
+    /// Finds out what can be done.
+    ///
+    /// # Errors
+    /// [`ProbeError::Privilege`] and [`ProbeError::Kernel`], if nothing can.
+    pub fn detect() -> Result<Self, ProbeError> {
+        check_privilege()?;
+        let btf = Btf::from_vmlinux().map_err(|_| ProbeError::Kernel {
+            reason: "it has no type information (BTF, /sys/kernel/btf/vmlinux)".into(),
+        })?;
+        Ok(Self {
+            bpf_loop: has_helper(libbpf_sys::BPF_FUNC_loop),
+            uprobe_multi: has_attach_type(&btf, "BPF_TRACE_UPROBE_MULTI"),
+            bpf_lsm: fs::read_to_string("/sys/kernel/security/lsm")
+                .is_ok_and(|modules| modules.trim().split(',').any(|module| module == "bpf")),
+        })
+    }
+
+    /// The same by name, with the mechanism in use, for reports and for the ledger.
+    #[must_use]
+    pub fn describe(&self) -> BTreeMap<String, String> {
+        let yes_no = |yes: bool, if_so: &str, if_not: &str| {
+            (if yes { if_so } else { if_not }).to_owned()
+        };
+        BTreeMap::from([
+            ("process".into(), "tp_btf: sched_process_fork, exec, exit".into()),
+            ("file".into(), "tp_btf: sys_exit".into()),
+            ("network".into(), "tp_btf: inet_sock_set_state, sys_exit".into()),
+            (
+                "tls".into(),
+                yes_no(self.uprobe_multi, "uprobe_multi", "uprobe (one perf event a function)"),
+            ),
+            (
+                "tls.chunks".into(),
+                yes_no(
+                    self.bpf_loop,
+                    "any size (bpf_loop)",
+                    "1 MiB a call (no bpf_loop), the rest is counted as lost",
+                ),
+            ),
+            (
+                "lsm".into(),
+                yes_no(
+                    self.bpf_lsm,
+                    "available (not used yet)",
+                    "unavailable: bpf is not among this kernel's security modules",
+                ),
+            ),
+        ])
+    }
+}
+
+fn check_privilege() -> Result<(), ProbeError> {
+    let effective = fs::read_to_string("/proc/self/status")
+        .ok()
+        .and_then(|status| {
+            let line = status.lines().find_map(|line| line.strip_prefix("CapEff:"))?;
+            u64::from_str_radix(line.trim(), 16).ok()
+        })
+        .unwrap_or(0);
+    let has = |bit: u32| effective & (1 << bit) != 0;
+    let missing: Vec<&str> = [
+        ("CAP_BPF", has(CAP_BPF) || has(CAP_SYS_ADMIN)),
+        ("CAP_PERFMON", has(CAP_PERFMON) || has(CAP_SYS_ADMIN)),
+        ("CAP_SYS_PTRACE", has(CAP_SYS_PTRACE)),
+    ]
+    .iter()
+    .filter(|(_, held)| !held)
+    .map(|(name, _)| *name)
+    .collect();
+    if missing.is_empty() {
+        Ok(())
+    } else {
+        Err(ProbeError::Privilege {
+            missing: missing.join(", "),
+        })
+    }
+}
+
+fn has_helper(helper: u32) -> bool {
+    // SAFETY: the call takes numbers and, as options, a pointer that may be null.
+    let result = unsafe {
+        libbpf_sys::libbpf_probe_bpf_helper(
+            libbpf_sys::BPF_PROG_TYPE_KPROBE,
+            helper,
+            std::ptr::null(),
+        )
+    };
+    result == 1
+}
+
+fn has_attach_type(btf: &Btf<'_>, name: &str) -> bool {
+    btf.type_by_name::<Enum<'_>>("bpf_attach_type")
+        .is_some_and(|types| types.iter().any(|member| member.name.is_some_and(|n| n == name)))
+}

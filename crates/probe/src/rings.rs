@@ -1,0 +1,194 @@
+//! Reads the rings and puts their records into the order of time.
+//!
+//! Each class of events has a ring of its own, and each ring is filled by several CPUs, so records arrive
+//! in no order that means anything. A round copies everything that is there into one batch, sorts it by
+//! time, and hands on what is older than the moment at which the round began, less a grace period for
+//! records that were stamped but not yet submitted. The rest waits for the next round.
+
+use std::cell::RefCell;
+use std::rc::Rc;
+use std::time::Duration;
+
+use agentsight_wire::{self as wire, rec_header};
+use libbpf_rs::{MapCore, RingBuffer, RingBufferBuilder};
+
+use crate::{ProbeError, clock};
+
+/// How long a record may be on its way from its time stamp to its ring. Programs run for microseconds;
+/// only a CPU taken away by the hypervisor in between takes longer, and then order suffers, not content.
+const GRACE_NS: u64 = 2_000_000;
+
+/// Where records wait for their turn.
+#[derive(Default)]
+pub(crate) struct Batch {
+    /// The records' bytes, each from an 8-byte boundary on, as the rings align them.
+    words: Vec<u64>,
+    /// (time, word index, bytes), in order of arrival.
+    index: Vec<(u64, usize, usize)>,
+    /// Records that cannot wait: images to attach to, ends of processes. Copies.
+    urgent: Vec<Vec<u8>>,
+    /// Records too short to have a header.
+    malformed: u64,
+}
+
+impl Batch {
+    fn push(&mut self, bytes: &[u8]) {
+        let Ok(header) = header_of(bytes) else {
+            self.malformed += 1;
+            return;
+        };
+        if matches!(
+            u32::from(header.kind),
+            wire::EV_PROCESS_EXEC | wire::EV_IMAGE_MAPPED | wire::EV_PROCESS_EXIT
+        ) {
+            self.urgent.push(bytes.to_vec());
+        }
+        let at = self.words.len();
+        self.words.extend(bytes.chunks(8).map(|chunk| {
+            let mut word = [0; 8];
+            word[..chunk.len()].copy_from_slice(chunk);
+            u64::from_ne_bytes(word)
+        }));
+        self.index.push((header.ktime_ns, at, bytes.len()));
+    }
+
+    /// Hands on, in order, the records up to `until_ns`, and keeps the others.
+    fn release(&mut self, until_ns: u64, sink: &mut dyn FnMut(&[u8])) {
+        self.index.sort_by_key(|&(time, at, _)| (time, at));
+        let due = self.index.partition_point(|&(time, _, _)| time <= until_ns);
+        for &(_, at, length) in &self.index[..due] {
+            sink(bytes_at(&self.words, at, length));
+        }
+        if due == self.index.len() {
+            self.words.clear();
+            self.index.clear();
+            return;
+        }
+        let mut kept = Self::default();
+        for &(_, at, length) in &self.index[due..] {
+            let words = length.div_ceil(8);
+            kept.index.push((self.time_at(at), kept.words.len(), length));
+            kept.words.extend_from_slice(&self.words[at..at + words]);
+        }
+        self.words = kept.words;
+        self.index = kept.index;
+    }
+
+    fn time_at(&self, at: usize) -> u64 {
+        header_of(bytes_at(&self.words, at, size_of::<rec_header>()))
+            .map_or(0, |header| header.ktime_ns)
+    }
+}
+
+fn bytes_at(words: &[u64], at: usize, length: usize) -> &[u8] {
+    let bytes = zerocopy::IntoBytes::as_bytes(&words[at..at + length.div_ceil(8)]);
+    &bytes[..length]
+}
+
+/// The header of a record that may not be aligned.
+fn header_of(bytes: &[u8]) -> Result<rec_header, ()> {
+    zerocopy::FromBytes::read_from_prefix(bytes)
+        .map(|(header, _)| header)
+        .map_err(|_| ())
+}
+
+/// All rings of a sensor.
+pub(crate) struct Rings {
+    buffer: RingBuffer<'static>,
+    batch: Rc<RefCell<Batch>>,
+}
+
+impl Rings {
+    pub(crate) fn new(maps: &[&dyn MapCore]) -> Result<Self, ProbeError> {
+        let batch = Rc::new(RefCell::new(Batch::default()));
+        let mut builder = RingBufferBuilder::new();
+        for map in maps {
+            let batch = Rc::clone(&batch);
+            builder
+                .add(*map, move |bytes: &[u8]| {
+                    batch.borrow_mut().push(bytes);
+                    0
+                })
+                .map_err(ProbeError::kernel("open a ring buffer"))?;
+        }
+        let buffer = builder
+            .build()
+            .map_err(ProbeError::kernel("open the ring buffers"))?;
+        Ok(Self { buffer, batch })
+    }
+
+    /// Waits up to `timeout` for records, or for the reader to be woken, and fetches what there is.
+    /// Returns the moment up to which the batch is complete.
+    pub(crate) fn fetch(&self, timeout: Duration) -> Result<u64, ProbeError> {
+        let result = self.buffer.poll_raw(timeout);
+        if result < 0 && result != -libc::EINTR {
+            return Err(ProbeError::kernel("read the ring buffers")(
+                libbpf_rs::Error::from_raw_os_error(-result),
+            ));
+        }
+        let complete_until = clock::now().0.saturating_sub(GRACE_NS);
+        // Poll visits only the rings that woke it; bulk rings do not wake.
+        self.buffer
+            .consume()
+            .map_err(ProbeError::kernel("read the ring buffers"))?;
+        Ok(complete_until)
+    }
+
+    pub(crate) fn take_urgent(&self) -> Vec<Vec<u8>> {
+        std::mem::take(&mut self.batch.borrow_mut().urgent)
+    }
+
+    pub(crate) fn release(&self, until_ns: u64, sink: &mut dyn FnMut(&[u8])) {
+        self.batch.borrow_mut().release(until_ns, sink);
+    }
+
+    pub(crate) fn malformed_count(&self) -> u64 {
+        self.batch.borrow().malformed
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use zerocopy::IntoBytes;
+
+    fn record(time: u64, tail: &[u8]) -> Vec<u8> {
+        let header = rec_header {
+            ktime_ns: time,
+            ..rec_header::default()
+        };
+        let mut bytes = header.as_bytes().to_vec();
+        bytes.extend_from_slice(tail);
+        bytes
+    }
+
+    fn released(batch: &mut Batch, until: u64) -> Vec<Vec<u8>> {
+        let mut out = Vec::new();
+        batch.release(until, &mut |bytes| out.push(bytes.to_vec()));
+        out
+    }
+
+    #[test]
+    fn records_come_out_by_time_and_late_ones_wait() {
+        let mut batch = Batch::default();
+        for (time, tail) in [(30, &b"thirty"[..]), (10, b"ten"), (20, b""), (10, b"ten too")] {
+            batch.push(&record(time, tail));
+        }
+        assert_eq!(
+            released(&mut batch, 20),
+            [record(10, b"ten"), record(10, b"ten too"), record(20, b"")]
+        );
+        assert_eq!(released(&mut batch, 29), Vec::<Vec<u8>>::new());
+        batch.push(&record(25, b"late"));
+        assert_eq!(released(&mut batch, 40), [record(25, b"late"), record(30, b"thirty")]);
+        assert!(batch.words.is_empty());
+    }
+
+    #[test]
+    fn a_record_without_a_header_is_counted() {
+        let mut batch = Batch::default();
+        batch.push(b"short");
+        assert_eq!(batch.malformed, 1);
+        assert!(released(&mut batch, u64::MAX).is_empty());
+    }
+}

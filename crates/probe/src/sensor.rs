@@ -1,0 +1,302 @@
+//! The sensor: programs loaded and attached, rings open.
+
+use std::io::Read;
+use std::mem::MaybeUninit;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use agentsight_model::ProcessKey;
+use agentsight_wire::{
+    EV_IMAGE_MAPPED, EV_PROCESS_EXEC, EV_PROCESS_EXIT, image_mapped_rec, process_item, rec_header,
+};
+use libbpf_rs::skel::{OpenSkel, SkelBuilder};
+use libbpf_rs::{Iter, Link, ProgramAttachType};
+use zerocopy::FromBytes;
+
+pub use crate::control::Totals;
+use crate::control::{KernelControl, Sweeper};
+use crate::images::{AttachedImage, Images, well_known_libraries};
+use crate::process::{RunningProcess, tree_of};
+use crate::rings::Rings;
+use crate::skeleton::{AgentsightSkel, AgentsightSkelBuilder};
+use crate::{Capabilities, ProbeError, process, syscalls};
+
+/// Kernel programs at work. Dropping it detaches them.
+pub struct Sensor {
+    // Field order is drop order: nothing may fire into rings that are gone.
+    images: Images,
+    links: Vec<Link>,
+    rings: Rings,
+    sweeper: Sweeper,
+    capabilities: Capabilities,
+    skeleton: AgentsightSkel<'static>,
+}
+
+impl Sensor {
+    /// Loads the programs and attaches them. No process is watched yet, so nothing is sent.
+    ///
+    /// # Errors
+    /// [`ProbeError::Privilege`], [`ProbeError::Kernel`], or what the kernel refused.
+    pub fn load() -> Result<Self, ProbeError> {
+        let capabilities = Capabilities::detect()?;
+        libbpf_rs::set_print(None);
+        // JUSTIFICATION: the skeleton borrows its object; a sensor lives as long as its process.
+        let object = Box::leak(Box::new(MaybeUninit::uninit()));
+        let mut open = AgentsightSkelBuilder::default()
+            .open(object)
+            .map_err(ProbeError::kernel("open the kernel programs"))?;
+        if let Some(rodata) = open.maps.rodata_data.as_deref_mut() {
+            syscalls::fill(&mut rodata.operations);
+            rodata.has_bpf_loop = capabilities.bpf_loop;
+        }
+        if capabilities.uprobe_multi {
+            let programs = &mut open.progs;
+            for program in [
+                &mut programs.tls_read_enter,
+                &mut programs.tls_read_ex_enter,
+                &mut programs.tls_write_enter,
+                &mut programs.tls_write_ex_enter,
+                &mut programs.tls_write_ex2_enter,
+                &mut programs.tls_return,
+                &mut programs.tls_handshake_enter,
+                &mut programs.tls_handshake_return,
+                &mut programs.tls_free,
+            ] {
+                program.set_attach_type(ProgramAttachType::TraceUprobeMulti);
+            }
+        }
+        let skeleton = open
+            .load()
+            .map_err(ProbeError::kernel("load the kernel programs"))?;
+        let rings = Rings::new(&[
+            &skeleton.maps.process_ring,
+            &skeleton.maps.file_ring,
+            &skeleton.maps.network_ring,
+            &skeleton.maps.tls_ring,
+        ])?;
+        let mut sensor = Self {
+            images: Images::default(),
+            links: Vec::new(),
+            rings,
+            sweeper: Sweeper::default(),
+            capabilities,
+            skeleton,
+        };
+        sensor.attach_tracepoints()?;
+        for library in well_known_libraries() {
+            sensor.consider_image(&library, &library)?;
+        }
+        Ok(sensor)
+    }
+
+    fn attach_tracepoints(&mut self) -> Result<(), ProbeError> {
+        let programs = &self.skeleton.progs;
+        for (program, name) in [
+            (&programs.process_sched_process_fork, "sched_process_fork"),
+            (&programs.process_sched_process_exec, "sched_process_exec"),
+            (&programs.process_sched_process_exit, "sched_process_exit"),
+            (&programs.network_inet_sock_set_state, "inet_sock_set_state"),
+            (&programs.syscalls_sys_exit, "sys_exit"),
+        ] {
+            let link = program
+                .attach_trace()
+                .map_err(ProbeError::kernel(format!("attach `{name}`")))?;
+            self.links.push(link);
+        }
+        Ok(())
+    }
+
+    /// What this kernel offers.
+    #[must_use]
+    pub fn capabilities(&self) -> Capabilities {
+        self.capabilities
+    }
+
+    /// The way back into the kernel.
+    #[must_use]
+    pub fn control(&self) -> KernelControl<'_> {
+        KernelControl::new(&self.skeleton)
+    }
+
+    /// Files to which TLS probes are attached.
+    pub fn attached_images(&self) -> impl Iterator<Item = &AttachedImage> {
+        self.images.attached()
+    }
+
+    /// Files with TLS code that could not be read, and why.
+    #[must_use]
+    pub fn blind_images(&self) -> &[(PathBuf, String)] {
+        self.images.blind()
+    }
+
+    /// Records that were too short to be one.
+    #[must_use]
+    pub fn malformed_count(&self) -> u64 {
+        self.rings.malformed_count()
+    }
+
+    /// All processes that run now, as the kernel names them.
+    ///
+    /// # Errors
+    /// The kernel's task iterator cannot be read.
+    pub fn running_processes(&self) -> Result<Vec<RunningProcess>, ProbeError> {
+        let action = "list the running processes";
+        let link = self
+            .skeleton
+            .progs
+            .process_iter_task
+            .attach_trace()
+            .map_err(ProbeError::kernel(action))?;
+        let mut iterator = Iter::new(&link).map_err(ProbeError::kernel(action))?;
+        let mut bytes = Vec::new();
+        iterator
+            .read_to_end(&mut bytes)
+            .map_err(|error| ProbeError::kernel(action)(error.into()))?;
+        let item_bytes = size_of::<process_item>();
+        Ok(bytes
+            .chunks_exact(item_bytes)
+            .filter_map(|chunk| process_item::read_from_bytes(chunk).ok())
+            .map(|item| RunningProcess {
+                key: ProcessKey {
+                    tgid: item.tgid,
+                    start_ns: item.start_ns,
+                },
+                parent: ProcessKey {
+                    tgid: item.parent_tgid,
+                    start_ns: item.parent_start_ns,
+                },
+            })
+            .collect())
+    }
+
+    /// Watches a running process and all its descendants. Returns them, parents before children.
+    ///
+    /// # Errors
+    /// There is no such process, or the table of watched processes is full.
+    pub fn watch_tree(&mut self, pid: u32, label: u32) -> Result<Vec<RunningProcess>, ProbeError> {
+        let mut watched: Vec<RunningProcess> = Vec::new();
+        loop {
+            // A process that is not yet watched may start another one while we look: look again until
+            // nothing is new. What a watched process starts is watched by the kernel side.
+            let tree = tree_of(pid, &self.running_processes()?);
+            let fresh: Vec<RunningProcess> = tree
+                .into_iter()
+                .filter(|process| !watched.contains(process))
+                .collect();
+            if fresh.is_empty() {
+                break;
+            }
+            for process in &fresh {
+                self.control().watch(process.key, label)?;
+            }
+            watched.extend(fresh);
+        }
+        if watched.is_empty() {
+            return Err(ProbeError::Process {
+                pid,
+                source: std::io::ErrorKind::NotFound.into(),
+            });
+        }
+        for process in &watched {
+            for image in process::executable_images(process.key.tgid) {
+                let name = std::fs::read_link(&image).unwrap_or_else(|_| image.clone());
+                self.consider_image(&image, &name)?;
+            }
+        }
+        Ok(watched)
+    }
+
+    /// Looks for TLS code in a file and attaches probes to it.
+    ///
+    /// # Errors
+    /// The kernel refused an attachment.
+    pub fn consider_image(&mut self, open_path: &Path, name: &Path) -> Result<(), ProbeError> {
+        self.images
+            .consider(&self.skeleton, self.capabilities, open_path, name)
+            .map(|_| ())
+    }
+
+    /// Waits up to `timeout` for records, attaches to new images, and hands on the records that are due,
+    /// in the order of their times.
+    ///
+    /// # Errors
+    /// The rings cannot be read, or the kernel refused an attachment.
+    pub fn poll(
+        &mut self,
+        timeout: Duration,
+        sink: &mut dyn FnMut(&[u8]),
+    ) -> Result<(), ProbeError> {
+        let complete_until = self.rings.fetch(timeout)?;
+        let result = self.handle_urgent();
+        self.rings.release(complete_until, sink);
+        result
+    }
+
+    /// Hands on everything that is left.
+    ///
+    /// # Errors
+    /// The rings cannot be read.
+    pub fn drain(&mut self, sink: &mut dyn FnMut(&[u8])) -> Result<(), ProbeError> {
+        self.rings.fetch(Duration::ZERO)?;
+        let result = self.handle_urgent();
+        self.rings.release(u64::MAX, sink);
+        result
+    }
+
+    /// Reports the totals that changed since the last sweep. Call it every second or so.
+    ///
+    /// # Errors
+    /// A map cannot be read.
+    pub fn sweep(&mut self, totals: &mut Totals<'_>) -> Result<(), ProbeError> {
+        self.sweeper.sweep(&self.skeleton, totals)
+    }
+
+    /// Reports the totals of sockets that are still open, at the end of watching.
+    ///
+    /// # Errors
+    /// A map cannot be read.
+    pub fn last_sockets(&mut self, totals: &mut Totals<'_>) -> Result<(), ProbeError> {
+        Sweeper::last_sockets(&self.skeleton, totals)
+    }
+
+    fn handle_urgent(&mut self) -> Result<(), ProbeError> {
+        let mut result = Ok(());
+        for record in self.rings.take_urgent() {
+            let Ok((header, _)) = rec_header::read_from_prefix(&record) else {
+                continue;
+            };
+            match u32::from(header.kind) {
+                EV_PROCESS_EXIT => self.sweeper.process_ended(ProcessKey {
+                    tgid: header.tgid,
+                    start_ns: header.start_ns,
+                }),
+                EV_PROCESS_EXEC => {
+                    let exe = PathBuf::from(format!("/proc/{}/exe", header.tgid));
+                    let name = std::fs::read_link(&exe).unwrap_or_else(|_| exe.clone());
+                    result = result.and(self.consider_image(&exe, &name));
+                }
+                EV_IMAGE_MAPPED => {
+                    if let Some(path) = image_path(&record) {
+                        let seen = PathBuf::from(format!("/proc/{}/root{path}", header.tgid));
+                        result = result.and(self.consider_image(&seen, Path::new(&path)));
+                    }
+                }
+                _ => {}
+            }
+        }
+        result
+    }
+}
+
+/// The path in a record of a mapped image: its components come last first.
+fn image_path(record: &[u8]) -> Option<String> {
+    let (fixed, rest) = image_mapped_rec::read_from_prefix(record).ok()?;
+    let bytes = rest.get(..usize::try_from(fixed.path_bytes).ok()?)?;
+    let components = bytes.strip_suffix(b"\0")?;
+    let mut path = String::new();
+    for component in components.rsplit(|&byte| byte == 0) {
+        path.push('/');
+        path.push_str(std::str::from_utf8(component).ok()?);
+    }
+    Some(path)
+}
