@@ -6,6 +6,7 @@
 //! ledger changes nothing.
 
 mod actions;
+mod attributes;
 mod budget;
 mod calls;
 mod document;

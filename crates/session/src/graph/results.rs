@@ -171,15 +171,18 @@ fn asks_for_tools(message: &Message) -> bool {
 }
 
 fn calls_of(message: &Message) -> Vec<Asked<'_>> {
-    let asked = |part| match part {
-        &Part::ToolCall {
-            ref id,
-            ref name,
-            ref arguments,
-        } => Some((id.as_deref(), name.as_str(), arguments)),
+    message.parts.iter().filter_map(asked_by).collect()
+}
+
+fn asked_by(part: &Part) -> Option<Asked<'_>> {
+    match part {
+        Part::ToolCall {
+            id,
+            name,
+            arguments,
+        } => Some((id.as_deref(), name, arguments)),
         _ => None,
-    };
-    message.parts.iter().filter_map(asked).collect()
+    }
 }
 
 /// The call in the history that a result answers: by id, else the next one of its name.

@@ -3,7 +3,7 @@
 //! A tool call comes from the *answer* that asked for it, never from the history that later requests
 //! repeat, so it is listed once. Its result comes from a later request; see [`super::results`].
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use agentsight_model::{KTime, Message, Part, ProcessKey};
@@ -88,6 +88,8 @@ impl ToolCallRecord {
 #[derive(Debug, Default)]
 pub(crate) struct ToolCallLog {
     pub(super) list: Vec<ToolCallRecord>,
+    /// Ids that were given out.
+    ids: HashSet<String>,
     /// Tool calls by the provider's id, which is not always unique.
     pub(super) by_id: HashMap<String, Vec<usize>>,
     /// Latest tool calls without a result, per process that talks to a model.
@@ -129,7 +131,10 @@ impl ToolCallLog {
         (id, name, arguments): (Option<&str>, &String, &Value),
         budget: &mut Budget,
     ) {
-        if !budget.record("tool.call") || !budget.content("tool.call", value_bytes(arguments)) {
+        let bytes = value_bytes(arguments)
+            .saturating_add(name.len())
+            .saturating_add(id.map_or(0, str::len));
+        if !budget.record("tool.call") || !budget.content("tool.call", bytes) {
             return;
         }
         let call = &stored.call;
@@ -161,13 +166,16 @@ impl ToolCallLog {
         self.list.push(record);
     }
 
-    /// The provider's id; a number is added where it gave the same id before. Ours where it gave none.
-    fn unique_id(&self, id: Option<&str>) -> String {
+    /// The provider's id; a number is added where it is taken. Ours where there is none.
+    fn unique_id(&mut self, id: Option<&str>) -> String {
         let number = self.list.len().saturating_add(1);
-        match id.filter(|id| !id.is_empty()) {
+        let mut unique = match id.filter(|id| !id.is_empty()) {
             None => format!("tool-{number}"),
-            Some(id) if self.by_id.contains_key(id) => format!("{id}~{number}"),
             Some(id) => id.to_owned(),
+        };
+        while !self.ids.insert(unique.clone()) {
+            unique = format!("{unique}~{number}");
         }
+        unique
     }
 }

@@ -10,7 +10,8 @@ use std::collections::{HashMap, HashSet};
 use agentsight_model::KTime;
 
 use super::ordinary::{Program, file_name, file_rule, is_helper, is_network_program};
-use super::processes::{ProcessLinks, Tree};
+use super::processes::ProcessLinks;
+use super::tree::Tree;
 use super::words::CallWords;
 use super::{Cause, Evidence};
 use crate::graph::{Endpoint, ExecRecord, NetworkKind};

@@ -14,11 +14,13 @@
 //! `window` also holds, and is listed, for every join by text or path. Confidence is lower where the
 //! caller is not an ancestor, and where a call already has a process of its own with the same text.
 
+mod carried;
 mod files;
 mod judge;
 mod ordinary;
 mod processes;
 mod text;
+mod tree;
 mod words;
 
 use agentsight_model::document::Link;
@@ -26,7 +28,8 @@ use agentsight_model::document::Link;
 pub(crate) use files::FileLinks;
 pub(crate) use judge::{Intent, Judge};
 pub(crate) use ordinary::file_name;
-pub(crate) use processes::{ProcessLinks, Tree};
+pub(crate) use processes::ProcessLinks;
+pub(crate) use tree::Tree;
 pub(crate) use words::CallWords;
 
 use crate::graph::ToolCallRecord;

@@ -12,85 +12,17 @@
 //! 3. **nested agents**: a process that talks to a model has tool calls of its own. Its children that
 //!    none of these explain follow the call that started the nested agent.
 
-use std::collections::HashSet;
-
 use agentsight_model::ProcessKey;
 
-use super::text::Skeleton;
+use super::carried::{Carried, MAX_ARGUMENTS};
+use super::tree::Tree;
 use super::words::CallWords;
 use super::{Cause, Evidence, Windows};
-use crate::graph::{ExecRecord, ProcessRecord, ProcessTable, ToolCallRecord};
+use crate::graph::{ExecRecord, ToolCallRecord};
 use crate::tool::{ToolKind, is_shell, takes_text};
 
-/// A text this long with white space in it is a command wherever it stands; a shorter one only after
-/// `-c`, or as the whole argument vector.
-const MIN_FREE_TEXT: usize = 8;
-
-/// Arguments of one program that are compared with commands. Wrappers put the command among the first.
-const MAX_ARGUMENTS: usize = 64;
-
 /// Share of confidence that a descendant has of its ancestor's, in hundredths.
-const LINEAGE_PERCENT: u32 = 97;
-
-/// The process tree, as far as joins need it.
-#[derive(Debug)]
-pub(crate) struct Tree<'a> {
-    pub(crate) processes: &'a [ProcessRecord],
-    /// Positions, oldest process first.
-    pub(crate) order: Vec<usize>,
-    /// Position of the parent, if it is known and older.
-    pub(crate) parents: Vec<Option<usize>>,
-    /// Processes that talk to models.
-    pub(crate) callers: HashSet<usize>,
-    /// The nearest ancestor that talks to a model.
-    pub(crate) caller_above: Vec<Option<usize>>,
-}
-
-impl<'a> Tree<'a> {
-    pub(crate) fn of(table: &'a ProcessTable, callers: impl Iterator<Item = ProcessKey>) -> Self {
-        let processes = table.all();
-        let age = |position: usize| processes.get(position).map(|p| (p.key.start_ns, position));
-        let mut order: Vec<usize> = (0..processes.len()).collect();
-        order.sort_by_key(|position| age(*position));
-        // A parent is older than its child. Where a record says otherwise it is wrong, and following it
-        // could lead round in a circle.
-        let parent_of = |(position, process): (usize, &ProcessRecord)| {
-            let parent = table.position(process.parent?)?;
-            (age(parent) < age(position)).then_some(parent)
-        };
-        let parents: Vec<Option<usize>> = processes.iter().enumerate().map(parent_of).collect();
-        let callers: HashSet<usize> = callers.filter_map(|key| table.position(key)).collect();
-        let mut caller_above = vec![None; processes.len()];
-        for position in &order {
-            let parent = parents.get(*position).copied().flatten();
-            let above = parent.and_then(|parent| {
-                if callers.contains(&parent) {
-                    Some(parent)
-                } else {
-                    caller_above.get(parent).copied().flatten()
-                }
-            });
-            if let Some(slot) = caller_above.get_mut(*position) {
-                *slot = above;
-            }
-        }
-        Self {
-            processes,
-            order,
-            parents,
-            callers,
-            caller_above,
-        }
-    }
-
-    pub(crate) fn parent(&self, position: usize) -> Option<usize> {
-        self.parents.get(position).copied().flatten()
-    }
-
-    fn key(&self, position: usize) -> Option<ProcessKey> {
-        self.processes.get(position).map(|process| process.key)
-    }
-}
+const LINEAGE_PERCENT: u8 = 97;
 
 /// The cause of a process.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -186,7 +118,7 @@ impl ProcessLinks {
             };
             let cause = Cause {
                 evidence: Evidence::Window,
-                confidence_percent: found.cause.confidence_percent * 9 / 10,
+                confidence_percent: share(found.cause.confidence_percent, 90),
                 windowed: true,
                 ..found.cause
             };
@@ -228,16 +160,16 @@ impl ProcessLinks {
 
     fn inherited(&self, parent: usize) -> Option<ProcessCause> {
         let ancestor = self.cause(parent)?;
-        let confidence = if ancestor.root == parent {
-            u32::from(ancestor.cause.confidence_percent) * LINEAGE_PERCENT / 100
+        let confidence_percent = if ancestor.root == parent {
+            share(ancestor.cause.confidence_percent, LINEAGE_PERCENT)
         } else {
-            u32::from(ancestor.cause.confidence_percent)
+            ancestor.cause.confidence_percent
         };
         Some(ProcessCause {
             cause: Cause {
                 evidence: Evidence::Lineage,
                 windowed: false,
-                confidence_percent: u8::try_from(confidence).unwrap_or(100),
+                confidence_percent,
                 ..ancestor.cause
             },
             root: ancestor.root,
@@ -292,16 +224,16 @@ impl ProcessLinks {
             }
         }
         let (tool, (own, exact, _, _)) = best?;
-        let base: u32 = if exact { 98 } else { 90 };
-        let known_caller = if own { base } else { base * 8 / 10 };
-        let confidence = if self.has_process(tool) {
-            known_caller * 6 / 10
-        } else {
-            known_caller
-        };
+        let mut confidence_percent = if exact { 98 } else { 90 };
+        if !own {
+            confidence_percent = share(confidence_percent, 80);
+        }
+        if self.has_process(tool) {
+            confidence_percent = share(confidence_percent, 60);
+        }
         Some(Cause {
             tool,
-            confidence_percent: u8::try_from(confidence).unwrap_or(100),
+            confidence_percent,
             evidence: if exact {
                 Evidence::ArgvExact
             } else {
@@ -413,6 +345,12 @@ fn fit(
     alone.then_some((30, Evidence::Window))
 }
 
+/// So many hundredths of a confidence.
+fn share(confidence_percent: u8, percent: u8) -> u8 {
+    let share = u16::from(confidence_percent).saturating_mul(u16::from(percent)) / 100;
+    u8::try_from(share).unwrap_or(u8::MAX)
+}
+
 fn argv0(exec: &ExecRecord) -> Option<&str> {
     exec.argv.first().map(String::as_str)
 }
@@ -426,56 +364,4 @@ fn runs_commands_from_elsewhere(exec: &ExecRecord) -> bool {
             .iter()
             .skip(1)
             .all(|argument| argument.starts_with('-') && !takes_text(argument))
-}
-
-/// The arguments of a program that may carry a command.
-struct Carried<'a> {
-    exec: &'a ExecRecord,
-    whole: Skeleton,
-    /// Skeletons of arguments, with whether each stands somewhere after `-c` (`bash -c -l TEXT`).
-    texts: Vec<(Skeleton, bool)>,
-}
-
-impl<'a> Carried<'a> {
-    fn of(exec: &'a ExecRecord) -> Self {
-        let mut after_c = false;
-        let mut texts = Vec::new();
-        for argument in exec.argv.iter().skip(1).take(MAX_ARGUMENTS) {
-            if takes_text(argument) {
-                after_c = true;
-            } else {
-                texts.push((Skeleton::of(argument), after_c));
-            }
-        }
-        Self {
-            exec,
-            whole: Skeleton::of(&exec.argv.join(" ")),
-            texts,
-        }
-    }
-
-    /// Whether a command of the call is carried: exactly or not, and how long it is.
-    fn text_of(&self, words: &CallWords) -> Option<(bool, usize)> {
-        if words.shape.argvs.iter().any(|argv| *argv == self.exec.argv) {
-            return Some((true, self.whole.len()));
-        }
-        let found = words.commands.iter().filter_map(|command| {
-            let exact = self.whole.equals(command)
-                || self.texts.iter().any(|(text, after_c)| {
-                    (*after_c || is_free_text(command)) && text.equals(command)
-                });
-            let contained = exact
-                || self.texts.iter().any(|(text, after_c)| {
-                    (*after_c || is_free_text(command))
-                        && (text.contains(command)
-                            || self.exec.argv_cut && text.breaks_off_in(command))
-                });
-            contained.then_some((exact, command.len()))
-        });
-        found.max()
-    }
-}
-
-fn is_free_text(command: &Skeleton) -> bool {
-    command.len() >= MIN_FREE_TEXT
 }

@@ -1,6 +1,6 @@
 //! Writes the events of a session as a story: who started what, what a model asked for, what happened.
 
-#![allow(dead_code)]
+#![allow(dead_code, unreachable_pub, clippy::unwrap_used, clippy::panic)]
 
 use agentsight_model::document::{Action, SessionDocument, ToolCall};
 use agentsight_model::*;
