@@ -40,12 +40,16 @@
 )]
 
 mod bytes;
+mod code;
 mod elf;
 mod error;
+mod pclntab;
 mod quick;
 mod report;
+mod scan;
 mod source;
 mod stacks;
+mod unwind;
 
 use std::fmt::Write;
 
@@ -62,13 +66,22 @@ pub use source::Source;
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Options {
+    /// Whether to believe symbols. Without, functions that have a name are searched like all others.
+    pub use_symbols: bool,
     /// Whether to search code for functions that no symbol names.
     pub search_code: bool,
+    /// How many bytes all passes over the file may read together. One pass over code and constants of the
+    /// largest known program reads 300 MB.
+    pub max_scanned_bytes: u64,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Self { search_code: true }
+        Self {
+            use_symbols: true,
+            search_code: true,
+            max_scanned_bytes: 8 << 30,
+        }
     }
 }
 
@@ -76,7 +89,19 @@ impl Options {
     /// Looks at symbols only.
     #[must_use]
     pub fn symbols_only() -> Self {
-        Self { search_code: false }
+        Self {
+            search_code: false,
+            ..Self::default()
+        }
+    }
+
+    /// Does not look at symbols.
+    #[must_use]
+    pub fn code_only() -> Self {
+        Self {
+            use_symbols: false,
+            ..Self::default()
+        }
     }
 }
 
@@ -88,11 +113,11 @@ impl Options {
 /// The file is no ELF file that is understood here, or it could not be read.
 pub fn locate<S: Source>(source: S, options: &Options) -> Result<Located, LocateError> {
     let elf = elf::Elf::open(&source)?;
-    let inspection = stacks::Inspection::new(&elf, options)?;
-    let mut found: Vec<StackReport> = stacks::STACKS
-        .iter()
-        .filter_map(|entry| (entry.inspect)(&inspection))
-        .collect();
+    let mut inspection = stacks::Inspection::new(&elf, options)?;
+    let mut found: Vec<StackReport> = Vec::new();
+    for entry in stacks::STACKS {
+        found.extend((entry.inspect)(&mut inspection)?);
+    }
     for report in &mut found {
         report.hooks.sort_by_key(|hook| hook.file_offset);
     }

@@ -54,6 +54,26 @@ pub struct StackReport {
 }
 
 impl StackReport {
+    /// A report of a stack of which nothing else is known.
+    #[must_use]
+    pub fn new(stack: Stack, evidence: Vec<String>) -> Self {
+        Self {
+            stack,
+            version: None,
+            hooks: Vec::new(),
+            missing: Vec::new(),
+            superseded_by: None,
+            evidence,
+        }
+    }
+
+    pub(crate) fn miss(&mut self, function: &str, reason: impl Into<String>) {
+        self.missing.push(Missing {
+            function: function.to_owned(),
+            reason: reason.into(),
+        });
+    }
+
     /// Whether plaintext of this stack cannot be read in both directions.
     #[must_use]
     pub fn is_blind(&self) -> bool {
@@ -174,9 +194,10 @@ pub enum HookKind {
     Free,
     /// `set_fd(object, fd)`.
     SetFd,
-    /// Encryption of one record; what is to be encrypted is there at entry.
+    /// Encryption of one record; what is to be encrypted is there at entry. In TLS 1.3 it ends with the
+    /// record's real content type, one byte, and padding of zeroes.
     RecordSeal,
-    /// Decryption of one record; the plaintext is there at return.
+    /// Decryption of one record; the plaintext is there at return, in TLS 1.3 with the same ending.
     RecordOpen,
 }
 
@@ -199,6 +220,8 @@ impl HookKind {
 pub struct Convention {
     /// What identifies the connection, or one direction of it.
     pub object: Operand,
+    /// What entry and return of one call have in common.
+    pub call: Operand,
     /// Address of the plaintext.
     pub buffer: Option<Operand>,
     /// Bytes that the function was asked to move; for a read, the room that there is.
@@ -211,6 +234,11 @@ pub struct Convention {
     pub skip_head_bytes: u8,
     /// Bytes at the buffer's end that are no plaintext.
     pub skip_tail_bytes: u8,
+    /// Address of what is authenticated with a record: 5 bytes are the header of a TLS 1.3 record, 13 bytes
+    /// number and header of an older one; any other length is no TLS record.
+    pub associated_data: Option<Operand>,
+    /// Length of it.
+    pub associated_data_bytes: Option<Operand>,
     /// Descriptor of the socket, where the function is given one.
     pub fd: Option<Operand>,
 }
@@ -250,6 +278,10 @@ pub enum Operand {
     GoResult(u8),
     /// The running goroutine.
     Goroutine,
+    /// The running thread.
+    Thread,
+    /// The stack pointer, at entry and at return instructions the same.
+    StackPointer,
     /// The result of the platform's C calling convention.
     Return,
     /// 64 bits of memory.
@@ -282,6 +314,8 @@ impl fmt::Display for Operand {
             Self::GoArgument(index) => write!(f, "go_arg{index}"),
             Self::GoResult(index) => write!(f, "go_ret{index}"),
             Self::Goroutine => f.write_str("goroutine"),
+            Self::Thread => f.write_str("thread"),
+            Self::StackPointer => f.write_str("sp"),
             Self::Return => f.write_str("ret"),
             Self::Memory { base, offset, at } => {
                 let at = match at {
@@ -335,12 +369,15 @@ impl Convention {
     pub fn of_object(object: Operand) -> Self {
         Self {
             object,
+            call: Operand::Thread,
             buffer: None,
             length: None,
             moved: None,
             success: Success::Always,
             skip_head_bytes: 0,
             skip_tail_bytes: 0,
+            associated_data: None,
+            associated_data_bytes: None,
             fd: None,
         }
     }

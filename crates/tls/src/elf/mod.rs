@@ -86,13 +86,14 @@ pub(crate) struct Elf<'a> {
     pub(crate) source: &'a dyn Source,
     pub(crate) byte_count: u64,
     pub(crate) machine: Machine,
-    #[expect(dead_code, reason = "for the search of code")]
     /// Whether addresses are fixed at link time, so that code may hold them as immediate values.
     pub(crate) fixed_addresses: bool,
     pub(crate) segments: Vec<Segment>,
     pub(crate) sections: Vec<Section>,
     pub(crate) dynamic: Dynamic,
     pub(crate) build_id: Option<String>,
+    /// Whether Go's linker made it.
+    pub(crate) is_go: bool,
     /// Address of the header of the unwind table, from the program headers.
     pub(crate) unwind_header: Option<u64>,
 }
@@ -112,6 +113,7 @@ impl<'a> Elf<'a> {
             sections: header.sections(source)?,
             dynamic: Dynamic::default(),
             build_id: None,
+            is_go: false,
             unwind_header: None,
         };
         for program in &programs {
@@ -123,9 +125,7 @@ impl<'a> Elf<'a> {
         for program in &programs {
             match program.kind {
                 header::PT_DYNAMIC => elf.dynamic = elf.read_dynamic(program)?,
-                header::PT_NOTE if elf.build_id.is_none() => {
-                    elf.build_id = elf.read_build_id(program)?;
-                }
+                header::PT_NOTE => elf.read_notes(program)?,
                 _ => {}
             }
         }
@@ -178,10 +178,21 @@ impl<'a> Elf<'a> {
         Ok(dynamic)
     }
 
-    fn read_build_id(&self, program: &header::Program) -> Result<Option<String>, LocateError> {
+    fn read_notes(&mut self, program: &header::Program) -> Result<(), LocateError> {
         let wanted = usize::try_from(program.file_bytes).unwrap_or(MAX_NOTE_BYTES);
         let bytes = read_up_to(self.source, program.offset, wanted.min(MAX_NOTE_BYTES))?;
-        Ok(build_id(&bytes))
+        let mut rest = bytes.as_slice();
+        while let Some((note, after)) = next_note(rest) {
+            match (note.name, note.kind) {
+                (b"GNU\0", 3) if (1..=64).contains(&note.value.len()) => {
+                    self.build_id.get_or_insert_with(|| hex(note.value));
+                }
+                (b"Go\0\0", 4) => self.is_go = true,
+                _ => {}
+            }
+            rest = after;
+        }
+        Ok(())
     }
 
     /// Where in the file the byte at `address` is.
@@ -214,13 +225,11 @@ impl<'a> Elf<'a> {
         read_up_to(self.source, segment.offset.saturating_add(distance), wanted)
     }
 
-    #[expect(dead_code, reason = "for the search of code")]
     /// The first section of that name.
     pub(crate) fn section(&self, name: &str) -> Option<&Section> {
         self.sections.iter().find(|section| section.name == name)
     }
 
-    #[expect(dead_code, reason = "for the version")]
     /// The name that a shared library gives itself.
     pub(crate) fn soname(&self) -> Result<Option<String>, LocateError> {
         let (Some(strings), Some(name)) = (self.dynamic.string_table, self.dynamic.soname) else {
@@ -232,20 +241,26 @@ impl<'a> Elf<'a> {
     }
 }
 
-/// The GNU build id among `notes`.
-fn build_id(notes: &[u8]) -> Option<String> {
-    let mut rest = notes;
-    loop {
-        let name_bytes = usize::try_from(u32_at(rest, 0)?).ok()?;
-        let value_bytes = usize::try_from(u32_at(rest, 4)?).ok()?;
-        let kind = u32_at(rest, 8)?;
-        let value_at = 12_usize.checked_add(name_bytes.checked_next_multiple_of(4)?)?;
-        let next = value_at.checked_add(value_bytes.checked_next_multiple_of(4)?)?;
-        if kind == 3 && rest.get(12..16) == Some(b"GNU\0") && (1..=64).contains(&value_bytes) {
-            return Some(hex(rest.get(value_at..)?.get(..value_bytes)?));
-        }
-        rest = rest.get(next..)?;
-    }
+/// A note of the linker.
+#[derive(Debug, PartialEq, Eq)]
+struct Note<'n> {
+    name: &'n [u8],
+    kind: u32,
+    value: &'n [u8],
+}
+
+/// The first note in `notes`, and what follows it.
+fn next_note(notes: &[u8]) -> Option<(Note<'_>, &[u8])> {
+    let name_bytes = usize::try_from(u32_at(notes, 0)?).ok()?;
+    let value_bytes = usize::try_from(u32_at(notes, 4)?).ok()?;
+    let value_at = 12_usize.checked_add(name_bytes.checked_next_multiple_of(4)?)?;
+    let next = value_at.checked_add(value_bytes.checked_next_multiple_of(4)?)?;
+    let note = Note {
+        name: notes.get(12..value_at)?.get(..name_bytes)?,
+        kind: u32_at(notes, 8)?,
+        value: notes.get(value_at..)?.get(..value_bytes)?,
+    };
+    Some((note, notes.get(next..).unwrap_or_default()))
 }
 
 #[cfg(test)]
@@ -265,19 +280,25 @@ mod tests {
     }
 
     #[test]
-    fn the_build_id_is_found_behind_other_notes() {
+    fn notes_follow_each_other() {
         let mut notes = note(1, b"Go\0", b"whatever");
         notes.extend(note(3, b"GNU\0", &[0xab, 0xcd, 0xef]));
-        assert_eq!(build_id(&notes).as_deref(), Some("abcdef"));
-        for cut in 0..notes.len() - 1 {
-            assert_eq!(build_id(&notes[..cut]), None, "cut at {cut}");
-        }
+        let (first, rest) = next_note(&notes).unwrap();
+        assert_eq!((first.name, first.value), (&b"Go\0"[..], &b"whatever"[..]));
+        let (second, rest) = next_note(rest).unwrap();
+        assert_eq!((second.kind, second.value), (3, &[0xab, 0xcd, 0xef][..]));
+        assert_eq!(next_note(rest), None);
     }
 
     #[test]
-    fn a_note_of_impossible_size_ends_the_search() {
-        let mut notes = note(1, b"Go\0", b"");
-        notes[0..4].copy_from_slice(&u32::MAX.to_le_bytes());
-        assert_eq!(build_id(&notes), None);
+    fn a_note_that_is_cut_or_of_impossible_size_is_none() {
+        let mut bytes = note(3, b"GNU\0", &[1, 2, 3, 4]);
+        for cut in 0..bytes.len() {
+            assert_eq!(next_note(&bytes[..cut]), None, "cut at {cut}");
+        }
+        for field in [0, 4] {
+            bytes[field..field + 4].copy_from_slice(&u32::MAX.to_le_bytes());
+            assert_eq!(next_note(&bytes), None);
+        }
     }
 }

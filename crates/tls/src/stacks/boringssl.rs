@@ -1,31 +1,195 @@
 //! BoringSSL, in programs that carry it: Chromium and Electron, Bun, Deno and what is built from them.
+//!
+//! Such programs name no function. What stays is how a function reports its errors: it gives the library,
+//! the reason, and the name of the source file to one function. Which reasons a function of `ssl_lib.cc`
+//! gives is as good as its name:
+//!
+//! - `SSL_write`: not for QUIC, uninitialized, handshake failure, bad length;
+//! - `ssl_read_impl`: uninitialized, handshake failure, and what was built into it;
+//! - `SSL_read`: not for QUIC, through the `SSL_peek` within it, and nothing else; and it calls
+//!   `ssl_read_impl`.
+//!
+//! Line numbers are given, too, but differ from version to version.
 
-use super::{Inspection, StackEntry, libssl};
-use crate::report::{Stack, StackReport};
+use std::collections::BTreeSet;
+
+use super::{Function, Inspection, StackEntry, errors, libssl};
+use crate::LocateError;
+use crate::report::{HookKind, Stack, StackReport};
 
 /// BoringSSL.
 pub(super) const ENTRY: StackEntry = StackEntry {
     stack: Stack::BoringSsl,
     symbols: &[MARKER],
+    constants: &[SOURCE],
     inspect,
 };
 
 /// A function that BoringSSL has and OpenSSL does not.
 const MARKER: &str = "SSL_CTX_set_grease_enabled";
+/// How the name of the source file ends.
+const SOURCE: &[u8] = b"ssl/ssl_lib.cc\0";
+/// `ERR_LIB_SSL`.
+const LIBRARY: u64 = 16;
+/// `ERR_R_SHOULD_NOT_HAVE_BEEN_CALLED`: what QUIC connections get.
+const NOT_FOR_QUIC: u64 = 66;
+/// `SSL_R_BAD_LENGTH`.
+const BAD_LENGTH: u64 = 111;
+/// `SSL_R_SSL_HANDSHAKE_FAILURE`.
+const HANDSHAKE_FAILURE: u64 = 215;
+/// `SSL_R_UNINITIALIZED`.
+const UNINITIALIZED: u64 = 226;
 
-/// Whether the file's symbols are those of BoringSSL.
+/// Whether the file's symbols are those of BoringSSL or of what descends from it.
 pub(super) fn is_named(inspection: &Inspection<'_>) -> bool {
     inspection.symbols.contains(MARKER)
 }
 
-fn inspect(inspection: &Inspection<'_>) -> Option<StackReport> {
-    let hooks = libssl::named_hooks(inspection);
-    (!hooks.is_empty() && is_named(inspection)).then(|| StackReport {
-        stack: Stack::BoringSsl,
-        version: None,
-        hooks,
-        missing: Vec::new(),
-        superseded_by: None,
-        evidence: vec![format!("symbol {MARKER}")],
+fn inspect(inspection: &mut Inspection<'_>) -> Result<Option<StackReport>, LocateError> {
+    if super::awslc::is_named(inspection) {
+        return Ok(None);
+    }
+    inspect_as(inspection, Stack::BoringSsl, |path| {
+        !super::awslc::is_path(path)
     })
+}
+
+/// Looks for the functions of `ssl_lib.cc` in the sources whose path satisfies `is_own`.
+pub(super) fn inspect_as(
+    inspection: &mut Inspection<'_>,
+    stack: Stack,
+    is_own: fn(&str) -> bool,
+) -> Result<Option<StackReport>, LocateError> {
+    let named = libssl::named_hooks(inspection);
+    if !named.is_empty() && is_named(inspection) {
+        let mut report = StackReport::new(stack, vec![format!("symbol {MARKER}")]);
+        report.hooks = named;
+        return Ok(Some(report));
+    }
+    let mut sources = inspection.string_starts(SOURCE)?;
+    sources.retain(|(_, path)| is_own(path));
+    let Some((_, path)) = sources.first() else {
+        return Ok(None);
+    };
+    let evidence = vec![format!("name of the source file {path}")];
+    let mut report = StackReport::new(stack, evidence);
+    let files: BTreeSet<u64> = sources.iter().map(|(address, _)| *address).collect();
+    search(inspection, &files, &mut report)?;
+    Ok(Some(report))
+}
+
+/// A function with the reasons that it gives.
+struct Suspect<'f> {
+    function: &'f Function,
+    reasons: BTreeSet<u64>,
+}
+
+impl Suspect<'_> {
+    fn is_write(&self) -> bool {
+        self.reasons == BTreeSet::from([NOT_FOR_QUIC, BAD_LENGTH, HANDSHAKE_FAILURE, UNINITIALIZED])
+    }
+
+    fn is_read_impl(&self) -> bool {
+        let has = |reason| self.reasons.contains(&reason);
+        has(HANDSHAKE_FAILURE) && has(UNINITIALIZED) && !has(NOT_FOR_QUIC) && !has(BAD_LENGTH)
+    }
+
+    fn evidence(&self) -> Vec<String> {
+        let reasons: Vec<String> = self.reasons.iter().map(u64::to_string).collect();
+        vec![
+            self.function.start.evidence.clone(),
+            format!(
+                "reports errors of library {LIBRARY} from ssl_lib.cc with reasons {}",
+                reasons.join(", ")
+            ),
+        ]
+    }
+}
+
+fn search(
+    inspection: &mut Inspection<'_>,
+    files: &BTreeSet<u64>,
+    report: &mut StackReport,
+) -> Result<(), LocateError> {
+    let targets: Vec<u64> = files.iter().copied().collect();
+    let functions = inspection.functions_referring(&targets)?;
+    let suspects: Vec<Suspect<'_>> = functions
+        .iter()
+        .map(|function| Suspect {
+            function,
+            reasons: errors::reasons_with_file(&function.routine, files, LIBRARY),
+        })
+        .collect();
+    search_write(inspection, &suspects, report);
+    search_read(inspection, &suspects, report);
+    for name in ["SSL_do_handshake", "SSL_free", "SSL_set_fd"] {
+        report.miss(name, "it reports no error that would tell it apart");
+    }
+    Ok(())
+}
+
+fn search_write(inspection: &Inspection<'_>, suspects: &[Suspect<'_>], report: &mut StackReport) {
+    let found: Vec<&Suspect<'_>> = suspects.iter().filter(|s| s.is_write()).collect();
+    match found.as_slice() {
+        [write] => add(
+            inspection,
+            "SSL_write",
+            HookKind::WriteReturn,
+            write,
+            None,
+            report,
+        ),
+        [] => report.miss("SSL_write", "no function gives the reasons that it gives"),
+        _ => report.miss(
+            "SSL_write",
+            "several functions give the reasons that it gives",
+        ),
+    }
+}
+
+fn search_read(inspection: &Inspection<'_>, suspects: &[Suspect<'_>], report: &mut StackReport) {
+    let implementations: Vec<&Suspect<'_>> = suspects.iter().filter(|s| s.is_read_impl()).collect();
+    let [implementation] = implementations.as_slice() else {
+        let reason = format!(
+            "{} functions give the reasons of ssl_read_impl",
+            implementations.len()
+        );
+        report.miss("SSL_read", reason);
+        return;
+    };
+    let callee = implementation.function.start.address;
+    let found: Vec<&Suspect<'_>> = suspects
+        .iter()
+        .filter(|s| s.reasons == BTreeSet::from([NOT_FOR_QUIC]))
+        .filter(|s| s.function.routine.callees().contains(&callee))
+        .collect();
+    let name = "SSL_read";
+    match found.as_slice() {
+        [read] => add(
+            inspection,
+            name,
+            HookKind::ReadReturn,
+            read,
+            Some(callee),
+            report,
+        ),
+        [] => report.miss(name, "no function gives its reason and calls ssl_read_impl"),
+        _ => report.miss(name, "SSL_peek cannot be told from it"),
+    }
+}
+
+fn add(
+    inspection: &Inspection<'_>,
+    name: &str,
+    kind: HookKind,
+    suspect: &Suspect<'_>,
+    callee: Option<u64>,
+    report: &mut StackReport,
+) {
+    let mut evidence = suspect.evidence();
+    evidence.extend(callee.map(|to| format!("calls ssl_read_impl at {to:#x}")));
+    let address = suspect.function.start.address;
+    report
+        .hooks
+        .extend(libssl::hook(inspection, name, kind, address, evidence));
 }

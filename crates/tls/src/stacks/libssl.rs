@@ -1,10 +1,10 @@
-//! The interface that OpenSSL and its descendants share, for files that name its functions.
+//! The interface that OpenSSL and its descendants share.
 
+use super::Inspection;
 use crate::report::{Attach, Confidence, Convention, Hook, HookKind, Operand, Success};
-use crate::stacks::Inspection;
 
 /// The functions that are hooked, by the name that every descendant gives them.
-pub(super) const FUNCTIONS: &[(&str, HookKind)] = &[
+const FUNCTIONS: &[(&str, HookKind)] = &[
     ("SSL_read", HookKind::ReadReturn),
     ("SSL_read_ex", HookKind::ReadEx),
     ("SSL_write", HookKind::WriteReturn),
@@ -15,7 +15,7 @@ pub(super) const FUNCTIONS: &[(&str, HookKind)] = &[
     ("SSL_set_fd", HookKind::SetFd),
 ];
 
-/// Names of [`FUNCTIONS`].
+/// Names of the functions that are hooked.
 pub(super) const NAMES: &[&str] = &[
     "SSL_read",
     "SSL_read_ex",
@@ -28,7 +28,7 @@ pub(super) const NAMES: &[&str] = &[
 ];
 
 /// How to call functions of a kind.
-pub(super) fn convention(kind: HookKind) -> Convention {
+fn convention(kind: HookKind) -> Convention {
     match kind {
         HookKind::ReadReturn | HookKind::WriteReturn => {
             Convention::returning(Success::ReturnedPositive)
@@ -44,7 +44,7 @@ pub(super) fn convention(kind: HookKind) -> Convention {
 }
 
 /// Where to attach for a kind.
-pub(super) fn attach(kind: HookKind) -> Attach {
+fn attach(kind: HookKind) -> Attach {
     match kind {
         HookKind::Free | HookKind::SetFd => Attach::Entry,
         _ => Attach::Both,
@@ -57,13 +57,19 @@ pub(super) fn named_hooks(inspection: &Inspection<'_>) -> Vec<Hook> {
     for (name, kind) in FUNCTIONS {
         for symbol in inspection.symbols.get(name) {
             let evidence = vec![format!("symbol {name} in {}", symbol.table)];
-            hooks.extend(hook(inspection, name, *kind, symbol.address, evidence));
+            let found = hook(inspection, name, *kind, symbol.address, evidence);
+            hooks.extend(found.map(|hook| Hook {
+                confidence: Confidence::Named,
+                ..hook
+            }));
         }
     }
+    drop_forwarders(inspection, &mut hooks);
     hooks
 }
 
-fn hook(
+/// A hook of a function that was found by what it does.
+pub(super) fn hook(
     inspection: &Inspection<'_>,
     name: &str,
     kind: HookKind,
@@ -77,7 +83,23 @@ fn hook(
         address,
         convention: convention(kind),
         attach: attach(kind),
-        confidence: Confidence::Named,
+        confidence: Confidence::Proven,
         evidence,
     })
+}
+
+/// Drops functions that only pass their arguments to another hooked one, which would count every byte
+/// twice: since OpenSSL 3.3 `SSL_write_ex` is `SSL_write_ex2` without flags.
+fn drop_forwarders(inspection: &Inspection<'_>, hooks: &mut Vec<Hook>) {
+    let inner = hooks.iter().find(|hook| hook.kind == HookKind::WriteEx2);
+    let Some(inner) = inner.map(|hook| hook.address) else {
+        return;
+    };
+    hooks.retain(|hook| {
+        let forwards = || {
+            let routine = inspection.starts.routine(hook.address).ok()?;
+            Some(routine.callees().contains(&inner))
+        };
+        hook.kind != HookKind::WriteEx || !forwards().unwrap_or(false)
+    });
 }

@@ -1,43 +1,139 @@
 //! One file per TLS stack. To add one: write the file, and add it to [`STACKS`].
 
+mod awslc;
 mod boringssl;
+mod errors;
+mod go;
 mod libssl;
 mod openssl;
+mod version;
 
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashMap, HashSet};
 
+use crate::code::{Routine, Start, Starts};
 use crate::elf::{Elf, SymbolIndex};
 use crate::report::{Stack, StackReport};
+use crate::scan::Scanner;
 use crate::{LocateError, Options};
+
+/// Bytes before a hit that are read to find where its string begins.
+const MAX_STRING_BYTES: u64 = 512;
 
 /// What a stack's file provides.
 pub(crate) struct StackEntry {
     /// The stack.
-    #[cfg_attr(not(test), expect(dead_code, reason = "names the file"))]
     pub(crate) stack: Stack,
     /// Names of functions that it wants to look up.
     pub(crate) symbols: &'static [&'static str],
+    /// Constants that show the stack's presence, or that lead to its functions.
+    pub(crate) constants: &'static [&'static [u8]],
     /// Looks for the stack; nothing if the file holds no trace of it.
-    pub(crate) inspect: fn(&Inspection<'_>) -> Option<StackReport>,
+    pub(crate) inspect: fn(&mut Inspection<'_>) -> Result<Option<StackReport>, LocateError>,
 }
 
 /// Every stack that is looked for.
-pub(crate) const STACKS: &[StackEntry] = &[openssl::ENTRY, boringssl::ENTRY];
+pub(crate) const STACKS: &[StackEntry] =
+    &[openssl::ENTRY, boringssl::ENTRY, awslc::ENTRY, go::ENTRY];
 
 /// A file under inspection: what was read of it already, for all stacks to use.
 pub(crate) struct Inspection<'a> {
     pub(crate) elf: &'a Elf<'a>,
     pub(crate) symbols: SymbolIndex,
+    pub(crate) scanner: Scanner<'a>,
+    pub(crate) starts: Starts<'a>,
+    constants: HashMap<&'static [u8], Vec<u64>>,
+}
+
+/// A function of the file, and why it is of interest.
+pub(crate) struct Function {
+    pub(crate) start: Start,
+    pub(crate) routine: Routine,
+    /// Addresses of constants that its code forms, with where it does.
+    pub(crate) references: BTreeMap<u64, Vec<u64>>,
 }
 
 impl<'a> Inspection<'a> {
     /// Reads what every stack needs.
-    pub(crate) fn new(elf: &'a Elf<'a>, _options: &Options) -> Result<Self, LocateError> {
+    pub(crate) fn new(elf: &'a Elf<'a>, options: &Options) -> Result<Self, LocateError> {
         let wanted: HashSet<&str> = STACKS.iter().flat_map(|s| s.symbols).copied().collect();
+        let scanner = Scanner::new(elf, options);
+        let needles: Vec<&'static [u8]> =
+            STACKS.iter().flat_map(|s| s.constants).copied().collect();
+        let hits = if options.search_code {
+            scanner.find_constants(&needles)?
+        } else {
+            Vec::new()
+        };
+        let symbols = if options.use_symbols {
+            SymbolIndex::read(elf, &wanted)?
+        } else {
+            SymbolIndex::default()
+        };
         Ok(Self {
             elf,
-            symbols: SymbolIndex::read(elf, &wanted)?,
+            symbols,
+            scanner,
+            starts: Starts::new(elf)?,
+            constants: needles.into_iter().zip(hits).collect(),
         })
+    }
+
+    /// Where a constant of a [`StackEntry`] is.
+    pub(crate) fn constant(&self, constant: &[u8]) -> &[u64] {
+        self.constants.get(constant).map_or(&[], Vec::as_slice)
+    }
+
+    /// Where the strings begin that hold the hits of `constant`, with their text up to the hit's start.
+    pub(crate) fn string_starts(&self, constant: &[u8]) -> Result<Vec<(u64, String)>, LocateError> {
+        let mut starts = Vec::new();
+        for hit in self.constant(constant) {
+            let from = hit.saturating_sub(MAX_STRING_BYTES);
+            // A segment may begin in between.
+            let from = if self.elf.file_offset(from).is_some() {
+                from
+            } else {
+                *hit & !0xfff
+            };
+            let length = usize::try_from(hit.saturating_sub(from)).unwrap_or(0);
+            let before = self.elf.read_memory(from, length + constant.len())?;
+            let head = before.get(..length).unwrap_or_default();
+            let start = memchr::memrchr(0, head).map_or(0, |nul| nul + 1);
+            let text = before.get(start..).unwrap_or_default();
+            let text = text.strip_suffix(&[0]).unwrap_or(text);
+            starts.push((
+                from.saturating_add(start as u64),
+                String::from_utf8_lossy(text).into_owned(),
+            ));
+        }
+        Ok(starts)
+    }
+
+    /// Functions whose code forms one of the addresses `targets`.
+    pub(crate) fn functions_referring(
+        &mut self,
+        targets: &[u64],
+    ) -> Result<Vec<Function>, LocateError> {
+        let mut sorted = targets.to_vec();
+        sorted.sort_unstable();
+        sorted.dedup();
+        let references = self.scanner.find_references(&sorted)?;
+        let target_of: HashMap<u64, u64> = references.iter().map(|r| (r.at, r.target)).collect();
+        let addresses: Vec<u64> = references.iter().map(|r| r.at).collect();
+        let resolved = self.starts.resolve(&self.scanner, &addresses)?;
+        let functions = resolved.into_iter().map(|(start, routine, held)| {
+            let mut references: BTreeMap<u64, Vec<u64>> = BTreeMap::new();
+            for at in held {
+                if let Some(target) = target_of.get(&at) {
+                    references.entry(*target).or_default().push(at);
+                }
+            }
+            Function {
+                start,
+                routine,
+                references,
+            }
+        });
+        Ok(functions.collect())
     }
 }
 
@@ -49,7 +145,7 @@ mod tests {
     use super::*;
 
     /// Files that serve several stacks.
-    const SHARED: &[&str] = &["mod", "libssl"];
+    const SHARED: &[&str] = &["mod", "libssl", "errors", "version"];
 
     #[test]
     fn every_file_is_registered() {

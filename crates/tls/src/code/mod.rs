@@ -1,0 +1,100 @@
+//! Functions, as far as the machine code shows them: where one begins, what can be reached from there,
+//! which constants it gives to the functions that it calls.
+//!
+//! Decoders reduce instructions to [`Step`]s; everything else is the same for every processor.
+
+mod aarch64;
+mod routine;
+mod starts;
+mod x86;
+
+pub(crate) use routine::Routine;
+pub(crate) use starts::{Start, Starts};
+
+use crate::elf::Machine;
+
+/// A general register, by the number that the processor's manual gives it.
+pub(crate) type Register = u8;
+
+/// One instruction, reduced to what the locator asks for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Step {
+    pub(crate) address: u64,
+    pub(crate) byte_count: u8,
+    pub(crate) flow: Flow,
+    pub(crate) effect: Effect,
+}
+
+impl Step {
+    /// Address of the next instruction in memory.
+    pub(crate) fn end(&self) -> u64 {
+        self.address.saturating_add(u64::from(self.byte_count))
+    }
+
+    /// Whether `address` is one of the instruction's bytes.
+    pub(crate) fn covers(&self, address: u64) -> bool {
+        (self.address..self.end()).contains(&address)
+    }
+}
+
+/// Where control goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Flow {
+    /// To the next instruction.
+    Next,
+    /// There or to the next instruction.
+    Branch(u64),
+    /// There.
+    Jump(u64),
+    /// To a function, and back to the next instruction; its address, if the instruction says it.
+    Call(Option<u64>),
+    /// Back to the caller.
+    Return,
+    /// To an address that is computed, or nowhere.
+    End,
+    /// No instruction that a compiler makes.
+    Invalid,
+}
+
+/// What an instruction does to registers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Effect {
+    /// Changes the registers in the mask in some way, possibly none.
+    Clobber(u32),
+    /// Sets a register to a constant.
+    Set(Register, u64),
+    /// Sets the first register to the second plus a constant.
+    Add(Register, Register, u64),
+    /// Puts a constant on the stack.
+    Push(u64),
+    /// Takes a register from the stack.
+    Pop(Register),
+    /// Keeps the registers in the mask in memory, of which the first register is the address.
+    Store(Option<Register>),
+}
+
+/// The calling convention and the decoder of a processor.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Isa {
+    pub(crate) machine: Machine,
+    /// Registers of the C calling convention's integer arguments, in order.
+    pub(crate) arguments: &'static [Register],
+    /// The register that holds the address of the stack.
+    pub(crate) stack_pointer: Register,
+    /// Registers that a called function may change.
+    pub(crate) volatile: u32,
+    /// What functions are aligned to, as a rule.
+    pub(crate) function_alignment: u64,
+    /// Reduces the bytes at an address to steps until they end or make no sense.
+    pub(crate) decode: fn(bytes: &[u8], address: u64) -> Step,
+}
+
+impl Isa {
+    /// The one of `machine`.
+    pub(crate) fn of(machine: Machine) -> &'static Self {
+        match machine {
+            Machine::X86_64 => &x86::ISA,
+            Machine::Aarch64 => &aarch64::ISA,
+        }
+    }
+}

@@ -1,0 +1,258 @@
+//! What can be reached from a function's first instruction.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+
+use super::{Effect, Flow, Isa, Register, Step};
+use crate::LocateError;
+use crate::elf::Elf;
+
+/// More code of one function than this is not looked at; the functions of interest have a few hundred bytes.
+const MAX_ROUTINE_BYTES: usize = 64 << 10;
+/// More instructions of one function than this are not followed.
+const MAX_STEPS: usize = 8192;
+/// More instructions than this are not looked at in search of a register's value.
+const MAX_TRACED_STEPS: usize = 2048;
+/// A value that is computed in more steps than this is unknown.
+const MAX_TRACE_DEPTH: u8 = 6;
+
+/// The instructions of one function.
+pub(crate) struct Routine {
+    pub(crate) start: u64,
+    /// By address.
+    pub(crate) steps: BTreeMap<u64, Step>,
+    /// Where it jumps to beyond itself.
+    pub(crate) exits: BTreeSet<u64>,
+    /// Whether every path was followed to its end, and every instruction made sense.
+    pub(crate) is_sound: bool,
+    isa: &'static Isa,
+    before: HashMap<u64, Vec<u64>>,
+}
+
+/// The constants that a register may hold.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Constants {
+    pub(crate) values: BTreeSet<u64>,
+    /// Whether it may hold an address within the stack.
+    pub(crate) stack: bool,
+    /// Whether it may hold something else.
+    pub(crate) others: bool,
+}
+
+impl Routine {
+    /// Follows the code from `start`. Jumps to an address for which `is_start` holds leave the function, as
+    /// do those that go back before `start`.
+    pub(crate) fn trace(
+        elf: &Elf<'_>,
+        start: u64,
+        is_start: &dyn Fn(u64) -> bool,
+    ) -> Result<Self, LocateError> {
+        let bytes = elf.read_memory(start, MAX_ROUTINE_BYTES)?;
+        let mut routine = Self {
+            start,
+            steps: BTreeMap::new(),
+            exits: BTreeSet::new(),
+            is_sound: !bytes.is_empty(),
+            isa: Isa::of(elf.machine),
+            before: HashMap::new(),
+        };
+        let mut pending = vec![start];
+        while let Some(address) = pending.pop() {
+            routine.follow(&bytes, address, is_start, &mut pending);
+        }
+        routine.is_sound &= routine.steps.len() < MAX_STEPS && !routine.overlaps();
+        Ok(routine)
+    }
+
+    /// Decodes from `address` until control cannot go on or joins what was decoded already.
+    fn follow(
+        &mut self,
+        bytes: &[u8],
+        mut address: u64,
+        is_start: &dyn Fn(u64) -> bool,
+        pending: &mut Vec<u64>,
+    ) {
+        let mut pushed = None;
+        while !self.steps.contains_key(&address) && self.steps.len() < MAX_STEPS {
+            let code = address
+                .checked_sub(self.start)
+                .and_then(|distance| bytes.get(usize::try_from(distance).ok()?..))
+                .unwrap_or_default();
+            let mut step = (self.isa.decode)(code, address);
+            if step.flow == Flow::Invalid || usize::from(step.byte_count) > code.len() {
+                self.is_sound = false;
+                return;
+            }
+            // A small constant may take the way over the stack.
+            if let (Effect::Pop(register), Some(value)) = (step.effect, pushed) {
+                step.effect = Effect::Set(register, value);
+            }
+            pushed = match step.effect {
+                Effect::Push(value) => Some(value),
+                _ => None,
+            };
+            self.steps.insert(address, step);
+            match step.flow {
+                Flow::Branch(to) | Flow::Jump(to) if self.is_exit(to, is_start) => {
+                    self.exits.insert(to);
+                }
+                Flow::Branch(to) | Flow::Jump(to) => {
+                    self.before.entry(to).or_default().push(address);
+                    pending.push(to);
+                }
+                _ => {}
+            }
+            if matches!(step.flow, Flow::Jump(_) | Flow::Return | Flow::End) {
+                return;
+            }
+            let next = step.end();
+            // Code that runs into the next function called something that does not come back.
+            if is_start(next) {
+                return;
+            }
+            self.before.entry(next).or_default().push(address);
+            address = next;
+        }
+    }
+
+    fn is_exit(&self, to: u64, is_start: &dyn Fn(u64) -> bool) -> bool {
+        let within = to
+            .checked_sub(self.start)
+            .is_some_and(|distance| distance < MAX_ROUTINE_BYTES as u64);
+        !within || (to != self.start && is_start(to))
+    }
+
+    /// Whether two paths read the same bytes as different instructions: then one of them is wrong.
+    fn overlaps(&self) -> bool {
+        let mut end = 0;
+        self.steps.values().any(|step| {
+            let overlaps = step.address < end;
+            end = step.end();
+            overlaps
+        })
+    }
+
+    /// The instruction that `address` is a byte of, if it can be reached.
+    pub(crate) fn step_at(&self, address: u64) -> Option<&Step> {
+        let (_, step) = self.steps.range(..=address).next_back()?;
+        step.covers(address).then_some(step)
+    }
+
+    /// Address behind the last instruction.
+    pub(crate) fn end(&self) -> u64 {
+        self.steps
+            .values()
+            .next_back()
+            .map_or(self.start, Step::end)
+    }
+
+    /// Calls to a known address: (address of the call, function).
+    pub(crate) fn calls(&self) -> impl Iterator<Item = (u64, u64)> {
+        self.steps.values().filter_map(|step| match step.flow {
+            Flow::Call(Some(to)) => Some((step.address, to)),
+            _ => None,
+        })
+    }
+
+    /// Functions that it calls, or ends in a jump to.
+    pub(crate) fn callees(&self) -> BTreeSet<u64> {
+        self.calls()
+            .map(|(_, to)| to)
+            .chain(self.exits.iter().copied())
+            .collect()
+    }
+
+    /// Addresses of its return instructions.
+    pub(crate) fn returns(&self) -> impl Iterator<Item = u64> {
+        let is_return = |step: &&Step| step.flow == Flow::Return;
+        self.steps
+            .values()
+            .filter(is_return)
+            .map(|step| step.address)
+    }
+
+    /// What the C calling convention's argument `index` may be before the instruction at `at`.
+    pub(crate) fn argument_at(&self, at: u64, index: usize) -> Constants {
+        match self.isa.arguments.get(index) {
+            Some(register) => self.constants_at(at, *register),
+            None => Constants::default(),
+        }
+    }
+
+    /// What `register` may hold before the instruction at `at`.
+    pub(crate) fn constants_at(&self, at: u64, register: Register) -> Constants {
+        let mut constants = Constants::default();
+        let mut left = MAX_TRACED_STEPS;
+        self.collect(at, register, 0, MAX_TRACE_DEPTH, &mut left, &mut constants);
+        constants
+    }
+
+    fn collect(
+        &self,
+        at: u64,
+        register: Register,
+        added: u64,
+        depth: u8,
+        left: &mut usize,
+        constants: &mut Constants,
+    ) {
+        let mut seen = HashSet::new();
+        let mut pending: Vec<u64> = vec![at];
+        while let Some(here) = pending.pop() {
+            let before = self.before.get(&here);
+            // The function's own arguments are not known.
+            constants.others |= here == self.start || before.is_none();
+            for address in before.into_iter().flatten() {
+                if !seen.insert(*address) {
+                    continue;
+                }
+                let Some(step) = self.steps.get(address) else {
+                    continue;
+                };
+                if *left == 0 {
+                    constants.others = true;
+                    return;
+                }
+                *left -= 1;
+                match definition(step, register, self.isa.volatile) {
+                    Definition::None => pending.push(*address),
+                    Definition::Constant(value) => {
+                        constants.values.insert(value.wrapping_add(added));
+                    }
+                    Definition::Sum(from, _) if from == self.isa.stack_pointer => {
+                        constants.stack = true;
+                    }
+                    Definition::Sum(from, more) if depth > 0 => {
+                        let added = added.wrapping_add(more);
+                        self.collect(*address, from, added, depth - 1, left, constants);
+                    }
+                    Definition::Sum(..) | Definition::Unknown => constants.others = true,
+                }
+            }
+        }
+    }
+}
+
+/// What an instruction makes of one register.
+enum Definition {
+    None,
+    Constant(u64),
+    Sum(Register, u64),
+    Unknown,
+}
+
+fn definition(step: &Step, register: Register, volatile: u32) -> Definition {
+    let is_in = |mask: u32| {
+        mask.checked_shr(u32::from(register))
+            .is_some_and(|m| m & 1 == 1)
+    };
+    if matches!(step.flow, Flow::Call(_)) && is_in(volatile) {
+        return Definition::Unknown;
+    }
+    match step.effect {
+        Effect::Set(target, value) if target == register => Definition::Constant(value),
+        Effect::Add(target, from, value) if target == register => Definition::Sum(from, value),
+        Effect::Pop(target) if target == register => Definition::Unknown,
+        Effect::Clobber(mask) if is_in(mask) => Definition::Unknown,
+        _ => Definition::None,
+    }
+}
