@@ -1,13 +1,29 @@
 // SPDX-License-Identifier: GPL-2.0 OR BSD-2-Clause
-/* TCP by its state changes. */
+/* TCP by its state changes and its end. */
 #include "network.h"
 
 char LICENSE[] SEC("license") = "Dual BSD/GPL";
 
 /*
- * SYN_SENT and LISTEN are entered in the context of the task that asks for it; CLOSE may be entered in
- * any context, so the owner comes from the socket's entry.
+ * The end of a socket, and not the state CLOSE: a socket whose other side closed first may reach that
+ * state while the process has yet to read what came before. Runs in any context, so the owner comes from
+ * the socket's entry.
  */
+SEC("tp_btf/tcp_destroy_sock")
+int BPF_PROG(network_tcp_destroy_sock, struct sock *sk)
+{
+	u64 key = (u64)sk;
+	struct socket_use *use = bpf_map_lookup_elem(&socket_uses, &key);
+
+	if (!use)
+		return 0;
+	if (use->remote.port) /* not one that only listened */
+		emit_socket(EV_NETWORK_CLOSE, key, use, 0);
+	bpf_map_delete_elem(&socket_uses, &key);
+	return 0;
+}
+
+/* SYN_SENT and LISTEN are entered in the context of the task that asks for it. */
 SEC("tp_btf/inet_sock_set_state")
 int BPF_PROG(network_inet_sock_set_state, const struct sock *sk, int old_state, int new_state)
 {
@@ -19,15 +35,6 @@ int BPF_PROG(network_inet_sock_set_state, const struct sock *sk, int old_state, 
 	if (BPF_CORE_READ(sk, sk_protocol) != IPPROTO_TCP)
 		return 0;
 
-	if (new_state == TCP_CLOSE) {
-		use = bpf_map_lookup_elem(&socket_uses, &key);
-		if (!use)
-			return 0;
-		if (old_state != TCP_LISTEN)
-			emit_socket(EV_NETWORK_CLOSE, key, use, 0);
-		bpf_map_delete_elem(&socket_uses, &key);
-		return 0;
-	}
 	if (new_state == TCP_ESTABLISHED) {
 		/* The local port is chosen after SYN_SENT. */
 		use = bpf_map_lookup_elem(&socket_uses, &key);

@@ -16,7 +16,6 @@
 #define SOCK_DGRAM 2
 #define TCP_ESTABLISHED 1
 #define TCP_SYN_SENT 2
-#define TCP_CLOSE 7
 #define TCP_LISTEN 10
 
 static __always_inline void emit_network(void *record, u32 length)

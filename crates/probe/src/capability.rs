@@ -52,7 +52,7 @@ impl Capabilities {
         BTreeMap::from([
             ("process".into(), "tp_btf: sched_process_fork, exec, exit".into()),
             ("file".into(), "tp_btf: sys_exit".into()),
-            ("network".into(), "tp_btf: inet_sock_set_state, sys_exit".into()),
+            ("network".into(), "tp_btf: inet_sock_set_state, tcp_destroy_sock, sys_exit".into()),
             (
                 "tls".into(),
                 yes_no(self.uprobe_multi, "uprobe_multi", "uprobe (one perf event a function)"),

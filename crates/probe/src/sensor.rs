@@ -96,6 +96,7 @@ impl Sensor {
             (&programs.process_sched_process_exec, "sched_process_exec"),
             (&programs.process_sched_process_exit, "sched_process_exit"),
             (&programs.network_inet_sock_set_state, "inet_sock_set_state"),
+            (&programs.network_tcp_destroy_sock, "tcp_destroy_sock"),
             (&programs.syscalls_sys_exit, "sys_exit"),
         ] {
             let link = program
@@ -230,6 +231,12 @@ impl Sensor {
         let result = self.handle_urgent();
         self.rings.release(complete_until, sink);
         result
+    }
+
+    /// Detaches all programs: from now on nothing new is recorded. What was recorded can still be read.
+    pub fn detach(&mut self) {
+        self.images = Images::default();
+        self.links.clear();
     }
 
     /// Hands on everything that is left.

@@ -1,0 +1,223 @@
+//! The kernel programs on the real kernel, watching commands that these tests start and nothing else.
+//!
+//! Needs root; run with `cargo xtask test`, or `cargo test -p agentsight-probe -- --ignored`.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
+
+use std::collections::BTreeMap;
+use std::ffi::OsString;
+use std::sync::Mutex;
+use std::time::{Duration, Instant};
+
+use agentsight_model::{EventClass, ProcessKey};
+use agentsight_probe::{KernelCounters, Sensor, Totals, launch};
+use agentsight_wire::{self as wire, file_use, process_fork_rec, rec_header, socket_use};
+use zerocopy::FromBytes;
+
+/// One sensor at a time: each attaches to every exit of a system call.
+static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
+
+struct Recording {
+    records: Vec<Vec<u64>>,
+    lengths: Vec<usize>,
+    counters: KernelCounters,
+    files: BTreeMap<(ProcessKey, u64), file_use>,
+    sockets: Vec<socket_use>,
+    root: ProcessKey,
+}
+
+impl Recording {
+    fn headers(&self) -> impl Iterator<Item = rec_header> {
+        self.records
+            .iter()
+            .map(|words| rec_header::read_from_prefix(zerocopy::IntoBytes::as_bytes(words.as_slice())).unwrap().0)
+    }
+
+    fn count(&self, kind: u32) -> usize {
+        self.headers().filter(|header| u32::from(header.kind) == kind).count()
+    }
+
+    fn bytes(&self, kind: u32) -> impl Iterator<Item = &[u8]> {
+        self.records
+            .iter()
+            .zip(&self.lengths)
+            .map(|(words, length)| &zerocopy::IntoBytes::as_bytes(words.as_slice())[..*length])
+            .filter(move |bytes| {
+                u32::from(rec_header::read_from_prefix(bytes).unwrap().0.kind) == kind
+            })
+    }
+
+    /// What was produced is what arrived and what was counted as dropped.
+    fn assert_conserved(&self) {
+        for class in EventClass::ALL {
+            let arrived = self.headers().filter(|header| header.class == class as u8).count() as u64;
+            let counters = &self.counters[&class];
+            assert_eq!(
+                counters.produced,
+                arrived + counters.dropped_count(),
+                "{class:?}: {counters:?}"
+            );
+        }
+    }
+}
+
+fn watch(argv: &[&str]) -> Recording {
+    let _alone = ONE_AT_A_TIME.lock().unwrap_or_else(|error| error.into_inner());
+    let mut sensor = Sensor::load().expect("the kernel programs load (needs root)");
+    let argv: Vec<OsString> = argv.iter().map(OsString::from).collect();
+    let held = launch::hold(&argv, None).unwrap();
+    let root = sensor.watch_tree(held.pid(), 1).unwrap()[0].key;
+    let mut running = held.release().unwrap();
+
+    let mut recording = Recording {
+        records: Vec::new(),
+        lengths: Vec::new(),
+        counters: KernelCounters::new(),
+        files: BTreeMap::new(),
+        sockets: Vec::new(),
+        root,
+    };
+    let mut keep = |bytes: &[u8]| {
+        let mut words = vec![0_u64; bytes.len().div_ceil(8)];
+        zerocopy::IntoBytes::as_mut_bytes(words.as_mut_slice())[..bytes.len()].copy_from_slice(bytes);
+        recording.records.push(words);
+        recording.lengths.push(bytes.len());
+    };
+    let deadline = Instant::now() + Duration::from_secs(60);
+    while running.try_wait().unwrap().is_none() {
+        assert!(Instant::now() < deadline, "the command does not end");
+        sensor.poll(Duration::from_millis(5), &mut keep).unwrap();
+    }
+    sensor.detach();
+    sensor.drain(&mut keep).unwrap();
+    recording.counters = sensor.control().counters().unwrap();
+    let (files, sockets) = (&mut recording.files, &mut recording.sockets);
+    let mut totals = Totals {
+        file: &mut |owner, totals| {
+            files.insert((owner, totals.use_id), *totals);
+        },
+        socket: &mut |_, _, totals| sockets.push(*totals),
+    };
+    sensor.sweep(&mut totals).unwrap();
+    sensor.last_sockets(&mut totals).unwrap();
+    recording
+}
+
+#[test]
+#[ignore = "needs root"]
+fn forks_execs_and_exits_are_seen() {
+    let recording = watch(&["sh", "-c", "/bin/true; /bin/true; (/bin/true)"]);
+    recording.assert_conserved();
+    assert_eq!(recording.count(wire::EV_PROCESS_EXEC), 4);
+    assert_eq!(recording.count(wire::EV_PROCESS_FORK), 3);
+    assert_eq!(recording.count(wire::EV_PROCESS_EXIT), 4);
+    for fork in recording.bytes(wire::EV_PROCESS_FORK) {
+        let (fork, _) = process_fork_rec::read_from_prefix(fork).unwrap();
+        assert_eq!((fork.header.tgid, fork.header.start_ns), (recording.root.tgid, recording.root.start_ns));
+    }
+}
+
+#[test]
+#[ignore = "needs root"]
+fn orphans_stay_in_the_tree() {
+    let recording = watch(&["sh", "-c", "(setsid sh -c '(/bin/true; sleep 0.1; /bin/false) &' &) ; sleep 0.5"]);
+    let execs = recording.bytes(wire::EV_PROCESS_EXEC).count();
+    // sh, setsid, sh, true, sleep, false, sleep
+    assert_eq!(execs, 7);
+    recording.assert_conserved();
+}
+
+#[test]
+#[ignore = "needs root"]
+fn every_open_counts_and_a_file_costs_one_record() {
+    let folder = tempfile::tempdir().unwrap();
+    let script = format!(
+        "import os\nos.chdir({:?})\nfor i in range(1000): open(f'f{{i}}', 'w').close()\n\
+         for n in range(49):\n  for i in range(1000): os.close(os.open(f'f{{i}}', os.O_RDONLY))\n",
+        folder.path()
+    );
+    let recording = watch(&["python3", "-c", &script]);
+    recording.assert_conserved();
+    let opens: Vec<u64> = recording
+        .files
+        .values()
+        .filter(|totals| totals.creates == 1)
+        .map(|totals| totals.opens)
+        .collect();
+    assert_eq!(opens, vec![50; 1000]);
+    assert!(recording.count(wire::EV_FILE_OPEN) < 1500);
+}
+
+#[test]
+#[ignore = "needs root"]
+fn bytes_are_counted() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("file");
+    let script = format!(
+        "head -c 100000 /dev/zero > {0}; cat {0} > {0}.copy; rm {0}; mv {0}.copy {0}.moved",
+        file.display()
+    );
+    let recording = watch(&["sh", "-c", &script]);
+    recording.assert_conserved();
+    // The shell opens, its children write: what counts is who did it.
+    let written: u64 = recording.files.values().map(|totals| totals.written_bytes).sum();
+    let created = recording.files.values().filter(|totals| totals.creates == 1).count();
+    assert_eq!(created, 2);
+    assert_eq!(written, 200_000);
+    assert_eq!(recording.count(wire::EV_FILE_DELETE), 1);
+    assert_eq!(recording.count(wire::EV_FILE_RENAME), 1);
+}
+
+#[test]
+#[ignore = "needs root"]
+fn connections_are_seen_on_both_sides_and_in_both_families() {
+    let script = "
+import socket, threading
+for family, host in ((socket.AF_INET, '127.0.0.1'), (socket.AF_INET6, '::1')):
+    server = socket.create_server((host, 0), family=family)
+    def serve():
+        c, _ = server.accept()
+        while c.recv(4096): pass
+        c.sendall(b'y' * 500); c.close()
+    t = threading.Thread(target=serve); t.start()
+    c = socket.create_connection(server.getsockname()[:2])
+    c.sendall(b'x' * 30000); c.shutdown(socket.SHUT_WR)
+    while c.recv(4096): pass
+    t.join(); c.close(); server.close()
+";
+    let recording = watch(&["python3", "-c", script]);
+    recording.assert_conserved();
+    for (kind, expected) in [
+        (wire::EV_NETWORK_LISTEN, 2),
+        (wire::EV_NETWORK_CONNECT, 2),
+        (wire::EV_NETWORK_ACCEPT, 2),
+    ] {
+        assert_eq!(recording.count(kind), expected, "kind {kind}");
+    }
+    let closed: Vec<(u64, u64)> = recording
+        .bytes(wire::EV_NETWORK_CLOSE)
+        .map(|bytes| wire::network_rec::read_from_prefix(bytes).unwrap().0)
+        .map(|record| (record.sent_bytes, record.received_bytes))
+        .chain(recording.sockets.iter().map(|totals| (totals.sent_bytes, totals.received_bytes)))
+        .collect();
+    for side in [(30_000, 500), (500, 30_000)] {
+        assert_eq!(closed.iter().filter(|&&counts| counts == side).count(), 2, "{closed:?}");
+    }
+}
+
+#[test]
+#[ignore = "needs root"]
+fn a_long_argument_vector_arrives_whole() {
+    let long = "x".repeat(100_000);
+    let recording = watch(&["true", &long, "end"]);
+    recording.assert_conserved();
+    let inline: usize = recording
+        .bytes(wire::EV_PROCESS_EXEC)
+        .map(|bytes| wire::process_exec_rec::read_from_prefix(bytes).unwrap().0.argv_bytes as usize)
+        .sum();
+    let rest: usize = recording
+        .bytes(wire::EV_PROCESS_ARGV)
+        .map(|bytes| wire::process_argv_rec::read_from_prefix(bytes).unwrap().0.bytes as usize)
+        .sum();
+    assert_eq!(inline + rest, "true".len() + 1 + long.len() + 1 + "end".len() + 1);
+}
