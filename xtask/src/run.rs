@@ -4,7 +4,7 @@ use std::env;
 use std::ffi::OsStr;
 use std::io::{self, BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::{Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
 use crate::failure::Failure;
@@ -64,22 +64,7 @@ pub(crate) fn shown(command: &Command) -> String {
 
 /// Runs a step: says what it does, lets it speak, says how long it took.
 pub(crate) fn step(command: &mut Command) -> Result<(), Failure> {
-    let line = shown(command);
-    println!("\n==> {line}");
-    let begun = Instant::now();
-    let status = command
-        .status()
-        .map_err(|error| Failure::new(format!("failed to run `{line}`: {error}")))?;
-    println!(
-        "==> {} in {}",
-        outcome(status.success()),
-        seconds(begun.elapsed())
-    );
-    if status.success() {
-        Ok(())
-    } else {
-        Err(Failure::new(format!("`{line}` ended with {status}")))
-    }
+    announced(command, |command| command.status())
 }
 
 /// The same, and hands on each line of its standard output, which is printed all the same.
@@ -87,40 +72,40 @@ pub(crate) fn step_with_lines(
     command: &mut Command,
     mut on_line: impl FnMut(&str),
 ) -> Result<(), Failure> {
+    announced(command, |command| {
+        let mut child = command.stdout(Stdio::piped()).spawn()?;
+        if let Some(output) = child.stdout.take() {
+            let mut output = BufReader::new(output);
+            let mut bytes = Vec::new();
+            // By bytes: what a test prints need not be UTF-8.
+            while output.read_until(b'\n', &mut bytes)? > 0 {
+                let mut stdout = io::stdout();
+                stdout.write_all(&bytes)?;
+                stdout.flush()?;
+                on_line(String::from_utf8_lossy(&bytes).trim_end());
+                bytes.clear();
+            }
+        }
+        child.wait()
+    })
+}
+
+fn announced(
+    command: &mut Command,
+    run: impl FnOnce(&mut Command) -> io::Result<ExitStatus>,
+) -> Result<(), Failure> {
     let line = shown(command);
     println!("\n==> {line}");
     let begun = Instant::now();
-    let failed = |error: io::Error| Failure::new(format!("failed to run `{line}`: {error}"));
-    let mut child = command.stdout(Stdio::piped()).spawn().map_err(failed)?;
-    if let Some(output) = child.stdout.take() {
-        let mut output = BufReader::new(output);
-        let mut bytes = Vec::new();
-        // By bytes: what a test prints need not be UTF-8.
-        while output.read_until(b'\n', &mut bytes).map_err(failed)? > 0 {
-            let mut stdout = io::stdout();
-            stdout
-                .write_all(&bytes)
-                .and_then(|()| stdout.flush())
-                .map_err(failed)?;
-            on_line(String::from_utf8_lossy(&bytes).trim_end());
-            bytes.clear();
-        }
-    }
-    let status = child.wait().map_err(failed)?;
-    println!(
-        "==> {} in {}",
-        outcome(status.success()),
-        seconds(begun.elapsed())
-    );
+    let status =
+        run(command).map_err(|error| Failure::new(format!("failed to run `{line}`: {error}")))?;
+    let outcome = if status.success() { "done" } else { "FAILED" };
+    println!("==> {outcome} in {}", seconds(begun.elapsed()));
     if status.success() {
         Ok(())
     } else {
         Err(Failure::new(format!("`{line}` ended with {status}")))
     }
-}
-
-fn outcome(success: bool) -> &'static str {
-    if success { "done" } else { "FAILED" }
 }
 
 pub(crate) fn seconds(duration: Duration) -> String {

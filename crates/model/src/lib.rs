@@ -10,6 +10,8 @@
 //!
 //! The crate does no input or output, holds no state and knows no other crate of the workspace.
 
+#![forbid(unsafe_code)]
+
 pub mod document;
 mod event;
 mod ids;

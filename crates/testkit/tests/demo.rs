@@ -7,9 +7,13 @@
     clippy::indexing_slicing
 )]
 
+use std::os::unix::fs::MetadataExt;
+use std::os::unix::process::CommandExt;
 use std::process::{Command, Output};
 
-use agentsight_testkit::{Demo, DemoOptions, Dialect, Fault, Outcome, Script, ToolRequest, Turn};
+use agentsight_testkit::{
+    Demo, DemoOptions, Dialect, Fault, Outcome, Owner, Script, ToolRequest, Turn,
+};
 
 fn run(demo: &Demo) -> Output {
     let (program, arguments) = demo.command().split_first().unwrap();
@@ -113,4 +117,29 @@ fn the_agent_says_what_went_wrong() {
             assert!(truth[1].request.as_str().contains("exit code 3"), "{case}");
         }
     }
+}
+
+#[test]
+#[ignore = "needs root"]
+fn the_workspace_belongs_to_the_owner() {
+    let owner = Owner {
+        uid: 65_534,
+        gid: 65_534,
+    };
+    let demo = Demo::start(&DemoOptions {
+        owner: Some(owner),
+        ..DemoOptions::default()
+    })
+    .unwrap();
+    let (program, arguments) = demo.command().split_first().unwrap();
+    let output = Command::new(program)
+        .args(arguments)
+        .current_dir(demo.workspace())
+        .uid(owner.uid)
+        .gid(owner.gid)
+        .output()
+        .unwrap();
+    assert!(output.status.success(), "{output:?}");
+    let made = demo.workspace().join("wordcount.py");
+    assert_eq!(std::fs::metadata(made).unwrap().uid(), owner.uid);
 }

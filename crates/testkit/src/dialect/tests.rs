@@ -1,5 +1,6 @@
 //! Each dialect's answer says the same in one document and in a stream.
 
+use proptest::prelude::*;
 use serde_json::{Value, json};
 
 use super::*;
@@ -174,5 +175,14 @@ fn requests_tell_model_framing_and_results() {
             (model, framing, results),
             "{dialect:?} {target}"
         );
+    }
+}
+
+proptest! {
+    #[test]
+    fn pieces_make_the_text_again(text in any::<String>(), chars in 0_usize..40) {
+        let pieces = pieces(&text, chars);
+        prop_assert_eq!(pieces.concat(), text.as_str());
+        prop_assert!(pieces.iter().all(|piece| (1..=chars.max(1)).contains(&piece.chars().count())));
     }
 }

@@ -231,6 +231,9 @@ fn reason(status: u16) -> &'static str {
 
 #[cfg(test)]
 mod tests {
+    use proptest::collection::vec;
+    use proptest::prelude::*;
+
     use super::*;
 
     fn request(text: &str) -> io::Result<(Head, RequestBody)> {
@@ -292,5 +295,28 @@ mod tests {
             request("GET / HTTP/1.1\r\nAccept-Encoding: br;q=1, GZIP;q=0.5\r\n\r\n").unwrap();
         assert!(head.lists("accept-encoding", "gzip"));
         assert!(!head.lists("accept-encoding", "zip"));
+    }
+
+    proptest! {
+        #[test]
+        fn any_bytes_are_read_or_refused(bytes in vec(any::<u8>(), 0..2048)) {
+            let mut stream = bytes.as_slice();
+            if let Ok(Some(head)) = read_head(&mut stream) {
+                let _ = read_body(&mut stream, &head);
+            }
+            let _ = read_chunks(&mut bytes.as_slice());
+        }
+
+        #[test]
+        fn what_is_written_in_chunks_is_read_back(chunks in vec(vec(any::<u8>(), 0..300), 0..9)) {
+            let mut wire = Vec::new();
+            for chunk in &chunks {
+                write_chunk(&mut wire, chunk).unwrap();
+            }
+            wire.extend_from_slice(b"0\r\n\r\nrest");
+            let mut stream = wire.as_slice();
+            prop_assert_eq!(read_chunks(&mut stream).unwrap(), chunks.concat());
+            prop_assert_eq!(stream, b"rest");
+        }
     }
 }
