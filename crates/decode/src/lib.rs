@@ -28,4 +28,5 @@ mod json;
 pub mod llm;
 mod media;
 pub mod records;
+pub mod redact;
 mod text;
