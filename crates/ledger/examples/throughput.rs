@@ -11,7 +11,7 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use agentsight_ledger::{
-    Encoding, Kind, NewRecord, Options, Reader, Verdict, Writer, blocks, verify,
+    Encoding, Kind, NewRecord, Options, Reader, Verdict, Writer, verify,
 };
 use agentsight_model::{
     Access, Event, EventBody, FileOpen, FileRef, FileUse, KTime, ProcessExit, ProcessFork,
@@ -46,7 +46,6 @@ fn main() -> Result<()> {
     measure("read events", records, || {
         Ok(Reader::open(&dir)?.count() as u64)
     })?;
-    measure("list blocks", records, || Ok(blocks(&dir)?.count() as u64))?;
 
     let bytes = verify(&dir)?.bytes;
     println!(

@@ -139,7 +139,7 @@ mod tests {
             assert_eq!(of_text(text), preview);
         }
         let long = "wörd ".repeat(1000);
-        assert_eq!(of_text(&long).chars().count(), MAX_CHARS + 1);
+        assert_eq!(of_text(&long).chars().count(), MAX_CHARS);
         assert!(of_text(&long).ends_with("wörd…"));
         assert_eq!(of_text(&"x".repeat(5000)).chars().count(), MAX_CHARS + 1);
         assert_eq!(of_text(&"x".repeat(MAX_CHARS)).len(), MAX_CHARS);

@@ -15,7 +15,8 @@ use crate::{StoreError, layout, write};
 /// What a store is opened for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Mode {
-    /// Nothing is made or changed. An index that cannot be used counts as one without sessions.
+    /// Nothing is changed, and nothing made but what SQLite keeps beside an index while it is read. An
+    /// index that cannot be used counts as one without sessions.
     Read,
     /// Directories and index are made where they are missing; an index that cannot be used is set aside.
     Write,

@@ -45,6 +45,14 @@ fn number(value: u64) -> i64 {
     i64::try_from(value).unwrap_or(i64::MAX)
 }
 
+/// More tokens than any call has. What a stranger's answer claims beyond that is cut, so that sums over
+/// all calls stay within SQLite's range, beyond which it fails.
+const MAX_TOKENS: u64 = 1_000_000_000_000;
+
+fn tokens(value: Option<u64>) -> Option<i64> {
+    value.map(|tokens| number(tokens.min(MAX_TOKENS)))
+}
+
 fn count(items: usize) -> i64 {
     i64::try_from(items).unwrap_or(i64::MAX)
 }
@@ -152,11 +160,11 @@ fn llm_call(
         ":duration_ms": finite(call.duration_ms),
         ":complete": call.complete,
         ":finish_reasons": json(&call.finish_reasons)?,
-        ":input_tokens": usage.input_tokens.map(number),
-        ":output_tokens": usage.output_tokens.map(number),
-        ":cache_read_input_tokens": usage.cache_read_input_tokens.map(number),
-        ":cache_creation_input_tokens": usage.cache_creation_input_tokens.map(number),
-        ":reasoning_output_tokens": usage.reasoning_output_tokens.map(number),
+        ":input_tokens": tokens(usage.input_tokens),
+        ":output_tokens": tokens(usage.output_tokens),
+        ":cache_read_input_tokens": tokens(usage.cache_read_input_tokens),
+        ":cache_creation_input_tokens": tokens(usage.cache_creation_input_tokens),
+        ":reasoning_output_tokens": tokens(usage.reasoning_output_tokens),
         ":cost_usd": call.cost_usd,
         ":error_kind": call.error.as_ref().map(|error| &error.kind),
         ":error_message": call.error.as_ref().map(|error| preview::of_text(&error.message)),
