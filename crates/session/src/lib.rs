@@ -23,8 +23,10 @@
 )]
 
 mod agents;
+mod assembler;
 mod graph;
 mod intent;
 mod tool;
 
+pub use assembler::{Assembler, AssemblerOptions};
 pub use graph::{GraphLimits, SessionGraph};
