@@ -41,6 +41,7 @@
 
 mod bytes;
 mod code;
+mod describe;
 mod elf;
 mod error;
 mod pclntab;
@@ -53,6 +54,7 @@ mod unwind;
 
 use std::fmt::Write;
 
+pub use describe::describe;
 pub use elf::Machine;
 pub use error::LocateError;
 pub use quick::maybe_tls;
@@ -121,12 +123,13 @@ pub fn locate<S: Source>(source: S, options: &Options) -> Result<Located, Locate
     for report in &mut found {
         report.hooks.sort_by_key(|hook| hook.file_offset);
     }
+    stacks::mark_superseded(&mut found);
     Ok(Located {
         machine: elf.machine,
         build_id: elf.build_id.clone(),
         file_bytes: elf.byte_count,
         stacks: found,
-        limits: Vec::new(),
+        limits: inspection.limits(),
     })
 }
 

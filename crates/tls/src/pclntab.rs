@@ -131,7 +131,8 @@ impl<'a> Pclntab<'a> {
         in_header: Option<u64>,
     ) -> Result<Vec<u64>, LocateError> {
         let mut candidates: Vec<u64> = in_header.into_iter().collect();
-        for (module, _) in scanner.find_pointers(self.address..self.address.saturating_add(1))? {
+        let own = self.address..self.address.saturating_add(1);
+        for (module, _) in scanner.find_pointers(&[own])? {
             let at = module.saturating_add(TEXT_IN_MODULE_BYTES);
             candidates.extend(scanner.pointer_at(at)?);
         }

@@ -49,6 +49,8 @@ pub struct StackReport {
     pub missing: Vec<Missing>,
     /// Another stack in the same file whose hooks see the same bytes. Attach to one of the two.
     pub superseded_by: Option<Stack>,
+    /// Another file, where the functions are that are not in this one.
+    pub rest_is_in: Option<String>,
     /// What shows that the stack is in the file.
     pub evidence: Vec<String>,
 }
@@ -63,6 +65,7 @@ impl StackReport {
             hooks: Vec::new(),
             missing: Vec::new(),
             superseded_by: None,
+            rest_is_in: None,
             evidence,
         }
     }
@@ -78,7 +81,9 @@ impl StackReport {
     #[must_use]
     pub fn is_blind(&self) -> bool {
         let has = |direction| self.hooks.iter().any(|h| h.kind.moves() == Some(direction));
-        self.superseded_by.is_none() && !(has(Direction::Read) && has(Direction::Write))
+        let is_elsewhere = self.superseded_by.is_some() || self.rest_is_in.is_some();
+        let is_complete = has(Direction::Read) && has(Direction::Write);
+        !is_elsewhere && !is_complete
     }
 }
 
@@ -142,6 +147,9 @@ impl fmt::Display for Stack {
 }
 
 /// A place to attach to.
+///
+/// A hooked function may call another one, on the same thread, before it returns. Both see the same bytes;
+/// who attaches counts the outer call only.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Hook {
     /// The function's name in the stack's source.
@@ -230,9 +238,11 @@ pub struct Convention {
     pub moved: Option<Operand>,
     /// When the call moved anything.
     pub success: Success,
-    /// Bytes at the buffer's start that are no plaintext.
-    pub skip_head_bytes: u8,
-    /// Bytes at the buffer's end that are no plaintext.
+    /// Whether only objects that a hook of kind [`HookKind::Create`] saw are TLS connections.
+    pub only_created_objects: bool,
+    /// How many bytes at the buffer's start are no plaintext; they are counted in the length.
+    pub skip_head: Option<Operand>,
+    /// Bytes at the buffer's end that are no plaintext; they are counted in the length.
     pub skip_tail_bytes: u8,
     /// Address of what is authenticated with a record: 5 bytes are the header of a TLS 1.3 record, 13 bytes
     /// number and header of an older one; any other length is no TLS record.
@@ -249,12 +259,14 @@ pub struct Convention {
 pub enum Success {
     /// It always does.
     Always,
-    /// It returned more than 0, as a signed number of [`Success::ReturnedPositive`] width 32 bits.
+    /// It returned more than 0, as a signed number of 32 bits.
     ReturnedPositive,
     /// It returned more than 0, as a signed number of 64 bits.
     ReturnedPositive64,
     /// It returned 1, as a number of 32 bits.
     ReturnedOne,
+    /// It returned 0, as a number of 32 bits.
+    ReturnedZero,
 }
 
 /// When an operand is evaluated.
@@ -374,7 +386,8 @@ impl Convention {
             length: None,
             moved: None,
             success: Success::Always,
-            skip_head_bytes: 0,
+            only_created_objects: false,
+            skip_head: None,
             skip_tail_bytes: 0,
             associated_data: None,
             associated_data_bytes: None,

@@ -95,6 +95,19 @@ impl<'a> Scanner<'a> {
         Ok(hits)
     }
 
+    /// Whether one of the needles is in data that cannot change.
+    pub(crate) fn holds_any(&self, needles: &[&[u8]]) -> Result<bool, LocateError> {
+        let finders: Vec<_> = needles.iter().map(memmem::Finder::new).collect();
+        let longest = needles.iter().map(|needle| needle.len()).max().unwrap_or(0);
+        let mut holds = false;
+        for segment in constant_segments(self.elf) {
+            self.for_each_chunk(segment, longest, |chunk| {
+                holds = holds || finders.iter().any(|f| f.find(chunk.bytes).is_some());
+            })?;
+        }
+        Ok(holds)
+    }
+
     /// Where a needle is in any data, constant or not.
     pub(crate) fn find_data(&self, needle: &[u8]) -> Result<Vec<u64>, LocateError> {
         let finder = memmem::Finder::new(needle);
@@ -111,10 +124,19 @@ impl<'a> Scanner<'a> {
         Ok(hits)
     }
 
-    /// Pointers in data to an address in `range`: (address of the pointer, where it points to). The file
-    /// has them in place, or has relocations that will put them there.
-    pub(crate) fn find_pointers(&self, range: Range<u64>) -> Result<Vec<(u64, u64)>, LocateError> {
+    /// Pointers in data to an address in one of `ranges`, which are sorted and do not overlap: (address of
+    /// the pointer, where it points to). The file has them in place, or has relocations that will put
+    /// them there.
+    pub(crate) fn find_pointers(
+        &self,
+        ranges: &[Range<u64>],
+    ) -> Result<Vec<(u64, u64)>, LocateError> {
         let mut found = Vec::new();
+        let (Some(first), Some(last)) = (ranges.first(), ranges.last()) else {
+            return Ok(found);
+        };
+        let all = first.start..last.end;
+        let is_wanted = |value| all.contains(&value) && is_within(ranges, value);
         for segment in self.elf.segments.iter().filter(|s| !s.executable) {
             self.for_each_chunk(segment, 8, |chunk| {
                 let skew = usize::from((chunk.address.wrapping_neg() & 7) as u8);
@@ -122,14 +144,14 @@ impl<'a> Scanner<'a> {
                 for (index, word) in words.chunks_exact(8).enumerate() {
                     let position = skew + index * 8;
                     let value = u64_at(word, 0).unwrap_or(0);
-                    if range.contains(&value) && position < chunk.own && found.len() < MAX_HITS {
+                    if is_wanted(value) && position < chunk.own && found.len() < MAX_HITS {
                         found.push((chunk.address_of(position), value));
                     }
                 }
             })?;
         }
         self.for_each_relocation(|at, value| {
-            if range.contains(&value) && found.len() < MAX_HITS {
+            if is_wanted(value) && found.len() < MAX_HITS {
                 found.push((at, value));
             }
         })?;

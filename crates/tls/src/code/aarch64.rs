@@ -3,11 +3,9 @@
 
 use super::{Effect, Flow, Isa, Register, Step};
 use crate::bytes::u32_at;
-use crate::elf::Machine;
 
 /// 64-bit ARM with its procedure call standard.
 pub(super) const ISA: Isa = Isa {
-    machine: Machine::Aarch64,
     arguments: &[0, 1, 2, 3, 4, 5, 6, 7],
     stack_pointer: 31,
     // x0-x18 and the link register
@@ -134,7 +132,7 @@ mod tests {
             (0xd420_0020, Flow::End, Effect::Clobber(0)),
             (0, Flow::Invalid, Effect::Clobber(1)),
             (0xf900_0041, Flow::Next, Effect::Store(Some(2))),
-            (0xa940_0441, Flow::Next, Effect::Clobber(0b11_0)),
+            (0xa940_0441, Flow::Next, Effect::Clobber(0b110)),
         ] {
             let step = decode(&code.to_le_bytes(), 0x1_2348);
             assert_eq!((step.flow, step.effect), (flow, effect), "{code:08x}");

@@ -76,7 +76,6 @@ pub(crate) enum Effect {
 /// The calling convention and the decoder of a processor.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Isa {
-    pub(crate) machine: Machine,
     /// Registers of the C calling convention's integer arguments, in order.
     pub(crate) arguments: &'static [Register],
     /// The register that holds the address of the stack.

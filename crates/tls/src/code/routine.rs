@@ -137,14 +137,6 @@ impl Routine {
         step.covers(address).then_some(step)
     }
 
-    /// Address behind the last instruction.
-    pub(crate) fn end(&self) -> u64 {
-        self.steps
-            .values()
-            .next_back()
-            .map_or(self.start, Step::end)
-    }
-
     /// Calls to a known address: (address of the call, function).
     pub(crate) fn calls(&self) -> impl Iterator<Item = (u64, u64)> {
         self.steps.values().filter_map(|step| match step.flow {
@@ -161,13 +153,19 @@ impl Routine {
             .collect()
     }
 
-    /// Addresses of its return instructions.
-    pub(crate) fn returns(&self) -> impl Iterator<Item = u64> {
-        let is_return = |step: &&Step| step.flow == Flow::Return;
-        self.steps
-            .values()
-            .filter(is_return)
-            .map(|step| step.address)
+    /// Constants that it forms, addresses among them.
+    pub(crate) fn constants(&self) -> BTreeSet<u64> {
+        let formed = self.steps.values().flat_map(|step| match step.effect {
+            Effect::Set(_, value) => vec![value],
+            // An address may take two instructions.
+            Effect::Add(register, from, _) if from != self.isa.stack_pointer => self
+                .constants_at(step.end(), register)
+                .values
+                .into_iter()
+                .collect(),
+            _ => Vec::new(),
+        });
+        formed.collect()
     }
 
     /// What the C calling convention's argument `index` may be before the instruction at `at`.

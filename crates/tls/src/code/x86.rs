@@ -6,14 +6,12 @@ use iced_x86::{
 };
 
 use super::{Effect, Flow, Isa, Register, Step};
-use crate::elf::Machine;
 
 /// The longest instruction.
 const MAX_INSTRUCTION_BYTES: usize = 15;
 
 /// AMD64 with the System V calling convention.
 pub(super) const ISA: Isa = Isa {
-    machine: Machine::X86_64,
     // rdi rsi rdx rcx r8 r9
     arguments: &[7, 6, 2, 1, 8, 9],
     stack_pointer: 4,

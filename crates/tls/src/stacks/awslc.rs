@@ -23,7 +23,7 @@ pub(super) const ENTRY: StackEntry = StackEntry {
 /// A function that AWS-LC has and BoringSSL does not.
 const MARKER: &str = "awslc_api_version_num";
 /// How the name of the source file ends.
-const SOURCE: &[u8] = b"/fipsmodule/cipher/aead.c\0";
+pub(super) const SOURCE: &[u8] = b"/fipsmodule/cipher/aead.c\0";
 /// `ERR_LIB_CIPHER`.
 const LIBRARY: u64 = 30;
 
@@ -33,14 +33,25 @@ struct Aead {
     /// Every reason that it gives, and no other: bad decrypt 101, buffer too small 103, not implemented
     /// 104, invalid operation 112, output aliases input 115, too large 117.
     reasons: &'static [u64],
+    /// One that it gives if another function was built into it.
+    inherited: Option<u64>,
     kind: HookKind,
     convention: fn() -> Convention,
+}
+
+impl Aead {
+    fn matches(&self, given: &BTreeSet<u64>) -> bool {
+        let is_known =
+            |reason: &u64| self.reasons.contains(reason) || self.inherited == Some(*reason);
+        given.iter().all(is_known) && self.reasons.iter().all(|reason| given.contains(reason))
+    }
 }
 
 const AEADS: &[Aead] = &[
     Aead {
         name: "EVP_AEAD_CTX_seal",
         reasons: &[103, 115, 117],
+        inherited: None,
         kind: HookKind::RecordSeal,
         convention: || Convention {
             length: Some(Operand::Argument(7)),
@@ -50,6 +61,7 @@ const AEADS: &[Aead] = &[
     Aead {
         name: "EVP_AEAD_CTX_seal_scatter",
         reasons: &[112, 115],
+        inherited: None,
         kind: HookKind::RecordSeal,
         convention: || Convention {
             length: Some(Operand::Argument(8)),
@@ -58,7 +70,8 @@ const AEADS: &[Aead] = &[
     },
     Aead {
         name: "EVP_AEAD_CTX_open",
-        reasons: &[101, 103, 104, 115],
+        reasons: &[101, 103, 115],
+        inherited: Some(104),
         kind: HookKind::RecordOpen,
         convention: || Convention {
             moved: Some(Operand::Argument(2).load(0, Moment::Return)),
@@ -69,6 +82,7 @@ const AEADS: &[Aead] = &[
     Aead {
         name: "EVP_AEAD_CTX_open_gather",
         reasons: &[104, 115],
+        inherited: None,
         kind: HookKind::RecordOpen,
         convention: || Convention {
             length: Some(Operand::Argument(5)),
@@ -127,11 +141,10 @@ fn search(
         .map(|function| errors::reasons_with_file(&function.routine, files, LIBRARY))
         .collect();
     for aead in AEADS {
-        let wanted: BTreeSet<u64> = aead.reasons.iter().copied().collect();
         let mut found = functions
             .iter()
             .zip(&reasons)
-            .filter(|(_, given)| **given == wanted);
+            .filter(|(_, given)| aead.matches(given));
         match (found.next(), found.next()) {
             (Some((function, _)), None) => {
                 report.hooks.extend(hook(inspection, aead, function));

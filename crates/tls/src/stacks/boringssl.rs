@@ -28,7 +28,7 @@ pub(super) const ENTRY: StackEntry = StackEntry {
 /// A function that BoringSSL has and OpenSSL does not.
 const MARKER: &str = "SSL_CTX_set_grease_enabled";
 /// How the name of the source file ends.
-const SOURCE: &[u8] = b"ssl/ssl_lib.cc\0";
+pub(super) const SOURCE: &[u8] = b"ssl/ssl_lib.cc\0";
 /// `ERR_LIB_SSL`.
 const LIBRARY: u64 = 16;
 /// `ERR_R_SHOULD_NOT_HAVE_BEEN_CALLED`: what QUIC connections get.

@@ -3,9 +3,14 @@
 mod awslc;
 mod boringssl;
 mod errors;
+mod gnutls;
 mod go;
+mod jsse;
 mod libssl;
+mod named;
+mod nss;
 mod openssl;
+mod rustls;
 mod version;
 
 use std::collections::{BTreeMap, HashMap, HashSet};
@@ -22,6 +27,10 @@ const MAX_STRING_BYTES: u64 = 512;
 /// What a stack's file provides.
 pub(crate) struct StackEntry {
     /// The stack.
+    #[cfg_attr(
+        not(test),
+        expect(dead_code, reason = "a test compares it with the file's name")
+    )]
     pub(crate) stack: Stack,
     /// Names of functions that it wants to look up.
     pub(crate) symbols: &'static [&'static str],
@@ -32,8 +41,27 @@ pub(crate) struct StackEntry {
 }
 
 /// Every stack that is looked for.
-pub(crate) const STACKS: &[StackEntry] =
-    &[openssl::ENTRY, boringssl::ENTRY, awslc::ENTRY, go::ENTRY];
+pub(crate) const STACKS: &[StackEntry] = &[
+    openssl::ENTRY,
+    boringssl::ENTRY,
+    awslc::ENTRY,
+    rustls::ENTRY,
+    go::ENTRY,
+    gnutls::ENTRY,
+    nss::ENTRY,
+    jsse::ENTRY,
+];
+
+/// Constants of which a program without symbols has at least one, if it has a stack that can be found
+/// without symbols. Go programs are told by their notes.
+pub(crate) const TRACES: &[&[u8]] = &[
+    openssl::SOURCE,
+    boringssl::SOURCE,
+    awslc::SOURCE,
+    rustls::CRATE,
+    rustls::OUTBOUND,
+    gnutls::ASSERTION,
+];
 
 /// A file under inspection: what was read of it already, for all stacks to use.
 pub(crate) struct Inspection<'a> {
@@ -76,6 +104,15 @@ impl<'a> Inspection<'a> {
             starts: Starts::new(elf)?,
             constants: needles.into_iter().zip(hits).collect(),
         })
+    }
+
+    /// What could not be looked at, and why.
+    pub(crate) fn limits(&self) -> Vec<String> {
+        let mut limits = Vec::new();
+        if self.scanner.is_exhausted() {
+            limits.push("the budget of bytes was used up before every pass was made".to_owned());
+        }
+        limits
     }
 
     /// Where a constant of a [`StackEntry`] is.
@@ -137,6 +174,24 @@ impl<'a> Inspection<'a> {
     }
 }
 
+/// Marks reports whose bytes the hooks of another report see, too: rustls seals and opens its records with
+/// AWS-LC, if that is its provider. The interface of AWS-LC is the one that compilers do not change.
+pub(crate) fn mark_superseded(reports: &mut [StackReport]) {
+    let is_complete = |r: &StackReport| r.stack == Stack::AwsLc && !r.is_blind();
+    if !reports.iter().any(is_complete) {
+        return;
+    }
+    for report in reports.iter_mut().filter(|r| r.stack == Stack::Rustls) {
+        if report
+            .hooks
+            .iter()
+            .any(|hook| hook.function.contains(rustls::AWS_LC_PROVIDER))
+        {
+            report.superseded_by = Some(Stack::AwsLc);
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use std::collections::BTreeSet;
@@ -145,7 +200,7 @@ mod tests {
     use super::*;
 
     /// Files that serve several stacks.
-    const SHARED: &[&str] = &["mod", "libssl", "errors", "version"];
+    const SHARED: &[&str] = &["mod", "named", "libssl", "errors", "version"];
 
     #[test]
     fn every_file_is_registered() {

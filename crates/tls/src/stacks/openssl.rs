@@ -34,7 +34,7 @@ pub(super) const ENTRY: StackEntry = StackEntry {
 const VERSION: &[u8] = b"OpenSSL ";
 const LIBRESSL_VERSION: &[u8] = b"LibreSSL ";
 /// How the name of the source file ends.
-const SOURCE: &[u8] = b"ssl_lib.c\0";
+pub(super) const SOURCE: &[u8] = b"ssl_lib.c\0";
 const HANDSHAKE: &[u8] = b"SSL_do_handshake\0";
 const SET_FD: &[u8] = b"SSL_set_fd\0";
 /// `ERR_LIB_SSL`.
