@@ -1,0 +1,201 @@
+//! The conversation: prompts, what models answered, the tools they asked for.
+
+use std::collections::HashSet;
+
+use agentsight_model::document::{Call, ToolCall};
+use agentsight_model::{Message, Part, Usage};
+use serde_json::Value;
+
+use super::effects;
+use super::index::{Index, milliseconds};
+use super::layout::{Line, Page, Style, branch};
+use super::text::{number, one_line, span};
+
+/// Calls shown in full. Of a longer session, the first and the last ones.
+const MAX_CALLS: usize = 40;
+
+/// Of these, the first ones.
+const FIRST_CALLS: usize = 10;
+
+/// Lines of an answer that are shown.
+const ANSWER_LINES: usize = 3;
+
+/// Where the text of a call begins.
+const INDENT: &str = "   ";
+
+/// Arguments that say what a tool call is about, best first.
+const TELLING_ARGUMENTS: &[&str] = &[
+    "command",
+    "cmd",
+    "script",
+    "file_path",
+    "absolute_path",
+    "filePath",
+    "path",
+    "pattern",
+    "query",
+    "url",
+    "prompt",
+    "task",
+    "input",
+];
+
+pub(super) fn write(page: &mut Page, index: &Index<'_>) {
+    let calls = &index.doc.llm_calls;
+    let skipped = calls.len().saturating_sub(MAX_CALLS);
+    let mut prompts = HashSet::new();
+    for (position, call) in calls.iter().enumerate() {
+        if skipped > 0 && position == FIRST_CALLS {
+            page.gap();
+            let text = format!("… {} more model calls …", number(skipped as u64));
+            page.line(INDENT, &Line::new(Style::Dim, text));
+        }
+        if skipped > 0 && (FIRST_CALLS..FIRST_CALLS + skipped).contains(&position) {
+            continue;
+        }
+        if let Some(prompt) = prompt_of(call).filter(|prompt| prompts.insert(prompt.clone())) {
+            page.gap();
+            page.line("", &Line::new(Style::Bold, "❯ ").then(Style::Bold, prompt));
+        }
+        write_call(page, index, position, call);
+    }
+}
+
+/// The first line that the user last said, if it is text.
+fn prompt_of(call: &Call) -> Option<String> {
+    let user = call
+        .request
+        .messages
+        .iter()
+        .rev()
+        .find(|message| message.role == "user")?;
+    let texts = user.parts.iter().rev().filter_map(|part| match part {
+        // Agents put context of their own, in tags, beside what the user said.
+        Part::Text { content } if !content.trim_start().starts_with('<') => Some(content),
+        _ => None,
+    });
+    let lines = texts.flat_map(|text| text.lines());
+    lines.map(one_line).find(|line| !line.is_empty())
+}
+
+fn write_call(page: &mut Page, index: &Index<'_>, position: usize, call: &Call) {
+    page.gap();
+    let number = format!("{:<3}", position.saturating_add(1));
+    let model = call.model.as_deref().unwrap_or("unknown model");
+    let mut line = Line::new(Style::Dim, number).then(Style::Bold, one_line(model));
+    if let Some(agent) = index.agent(call.process) {
+        line = line
+            .then(Style::Dim, "  ")
+            .then(Style::Name, one_line(agent));
+    }
+    line = line
+        .then(Style::Dim, "  ")
+        .then(Style::Dim, tokens(&call.usage));
+    if let Some(error) = &call.error {
+        let status = call
+            .status
+            .filter(|status| *status >= 400)
+            .map(|status| format!("{status} "));
+        line = line.note(
+            Style::Bad,
+            format!("{}{}", status.unwrap_or_default(), one_line(&error.kind)),
+        );
+    } else if !call.complete {
+        line = line.note(Style::Warn, "not seen whole");
+    }
+    page.line("", &line.note(Style::Dim, span(call.duration_ms)));
+    if let Some(error) = &call.error {
+        page.line(INDENT, &Line::new(Style::Bad, one_line(&error.message)));
+    }
+    write_answer(page, &call.response.messages);
+    let tools = index.tools_of(&call.id);
+    for (position, tool) in tools.iter().enumerate() {
+        write_tool(page, index, tool, position + 1 == tools.len());
+    }
+}
+
+fn tokens(usage: &Usage) -> String {
+    let mut texts = Vec::new();
+    if let Some(input) = usage.input_tokens {
+        let cached = usage.cache_read_input_tokens.filter(|cached| *cached > 0);
+        let cached = cached.map(|cached| format!(" ({} cached)", number(cached)));
+        texts.push(format!(
+            "{} in{}",
+            number(input),
+            cached.unwrap_or_default()
+        ));
+    }
+    if let Some(output) = usage.output_tokens {
+        texts.push(format!("{} out", number(output)));
+    }
+    texts.join(" · ")
+}
+
+fn write_answer(page: &mut Page, answers: &[Message]) {
+    let texts = answers
+        .iter()
+        .flat_map(|answer| &answer.parts)
+        .filter_map(|part| match part {
+            Part::Text { content } => Some(content.as_str()),
+            _ => None,
+        });
+    let mut lines = texts
+        .flat_map(str::lines)
+        .map(one_line)
+        .filter(|line| !line.is_empty());
+    for line in lines.by_ref().take(ANSWER_LINES) {
+        page.line(INDENT, &Line::new(Style::Plain, line));
+    }
+    let more = lines.count();
+    if more > 0 {
+        page.line(
+            INDENT,
+            &Line::new(Style::Dim, format!("… {more} more lines")),
+        );
+    }
+}
+
+fn write_tool(page: &mut Page, index: &Index<'_>, tool: &ToolCall, is_last: bool) {
+    let (own, below) = branch(INDENT, is_last);
+    let name = one_line(&tool.name);
+    let mut line = Line::new(Style::Name, &name).then(Style::Plain, "  ");
+    line = line.then(Style::Plain, telling_argument(index, &tool.arguments));
+    let took = tool
+        .finished_at
+        .as_ref()
+        .map(|end| span(milliseconds(&tool.requested_at, end)));
+    line = match tool.status.as_str() {
+        "ok" => line,
+        "error" => line.note(Style::Bad, "error"),
+        _ => line.note(Style::Warn, "no result seen"),
+    };
+    if let Some(took) = took {
+        line = line.note(Style::Dim, took);
+    }
+    page.line(&own, &line);
+    effects::write(page, index, tool, &below);
+}
+
+/// What a tool call is about, on one line.
+fn telling_argument(index: &Index<'_>, arguments: &Value) -> String {
+    let Value::Object(map) = arguments else {
+        return match arguments {
+            Value::Null => String::new(),
+            Value::String(text) => one_line(text),
+            other => one_line(&other.to_string()),
+        };
+    };
+    let telling = TELLING_ARGUMENTS
+        .iter()
+        .find_map(|name| map.get(*name))
+        .or_else(|| map.values().next());
+    match telling {
+        Some(Value::String(text)) => one_line(index.short_path(text)),
+        Some(Value::Array(items)) => {
+            let words: Vec<_> = items.iter().filter_map(Value::as_str).collect();
+            one_line(&words.join(" "))
+        }
+        Some(other) => one_line(&other.to_string()),
+        None => String::new(),
+    }
+}
