@@ -44,7 +44,7 @@ fn flow(code: u32, address: u64) -> Flow {
         c if c & 0x7e00_0000 == 0x3600_0000 => Flow::Branch(to(5, 14)),
         // ret and its authenticated forms
         c if c & 0xffff_fc1f == 0xd65f_0000 || c & 0xffff_fbff == 0xd65f_0bff => Flow::Return,
-        c if c & 0xfedf_f000 == 0xd61f_0000 => Flow::End,
+        c if c & 0xfeff_f000 == 0xd61f_0000 => Flow::End,
         c if c & 0xfeff_f000 == 0xd63f_0000 => Flow::Call(None),
         // brk; udf, which is also what zeroed memory is
         c if c & 0xffe0_001f == 0xd420_0000 => Flow::End,

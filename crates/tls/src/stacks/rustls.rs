@@ -305,6 +305,7 @@ fn only_method(words: &[u64], is_code: impl Fn(u64) -> bool) -> Option<u64> {
     let is_head = |drop: u64, size: u64, alignment: u64| {
         (drop == 0 || is_code(drop))
             && (1..=MAX_OBJECT_BYTES).contains(&size)
+            && !is_code(size)
             && alignment.is_power_of_two()
             && alignment <= 64
     };
