@@ -310,7 +310,10 @@ mod tests {
         assert_eq!(call.id, "llm-1");
         assert!(!call.complete);
         let json = serde_json::to_string(&events).unwrap();
-        assert!(!json.contains("AKIAIOSFODNN7EXAMPLE") && !json.contains("sk-secret"), "{json}");
+        assert!(
+            !json.contains("AKIAIOSFODNN7EXAMPLE") && !json.contains("sk-secret"),
+            "{json}"
+        );
         assert!(json.contains("please"));
     }
 
@@ -321,7 +324,10 @@ mod tests {
         assembler.payload(payload(1, Direction::Sent, REQUEST), &mut events);
         assembler.finish(KTime(9), &mut events);
         let json = serde_json::to_string(&events).unwrap();
-        assert!(!json.contains("please") && json.contains("bytes not kept"), "{json}");
+        assert!(
+            !json.contains("please") && json.contains("bytes not kept"),
+            "{json}"
+        );
     }
 
     #[test]
@@ -339,7 +345,11 @@ mod tests {
             })
             .collect();
         assert_eq!(ends.len(), 1);
-        assert!(assembler.streams.contains_key(&payload(1, Direction::Sent, b"").stream));
+        assert!(
+            assembler
+                .streams
+                .contains_key(&payload(1, Direction::Sent, b"").stream)
+        );
         assembler.finish(KTime(9), &mut events);
         assert!(assembler.streams.is_empty() && assembler.quiet.is_empty());
         assert_eq!(assembler.buffered_bytes, 0);

@@ -1,9 +1,11 @@
-//! From events to the story of one session: which process came from which, which files and sockets it
-//! used, what was said to models, and which tool call caused what.
+//! From captured bytes and events to the story of one session: which process came from which, which
+//! files and sockets it used, what was said to models, and which tool call caused what.
 //!
-//! [`SessionGraph`] takes events in ledger order, live or replayed, and gives the session document.
-//! It is a pure function of those events: no clock, no file, no randomness. Every event may have been
-//! shaped by a hostile process, so memory is bounded by [`GraphLimits`] and what does not fit is counted.
+//! [`Assembler`] turns captured plaintext into events, before they go to the ledger. [`SessionGraph`]
+//! takes events in ledger order, live or replayed, and gives the session document. Both are pure functions
+//! of what they are given: no clock, no file, no randomness. Everything may have been shaped by a hostile
+//! process, so memory is bounded by [`AssemblerOptions`] and [`GraphLimits`], and what does not fit is
+//! counted.
 
 #![forbid(unsafe_code)]
 #![deny(

@@ -11,6 +11,10 @@ mod layout;
 mod summary;
 mod text;
 
+pub(crate) use text::plain as sanitize;
+
+use std::borrow::Cow;
+
 use agentsight_model::document::SessionDocument;
 
 use index::Index;
@@ -37,6 +41,18 @@ impl Default for ReportOptions {
             color: false,
             width: 100,
         }
+    }
+}
+
+/// Captured text fit for a terminal: without control characters, terminal sequences, characters that
+/// reverse the direction of text, and beyond 4096 characters.
+#[must_use]
+pub(crate) fn sanitize(text: &str) -> Cow<'_, str> {
+    let plain = text::plain(text);
+    if plain == text {
+        Cow::Borrowed(text)
+    } else {
+        Cow::Owned(plain)
     }
 }
 
