@@ -10,9 +10,7 @@ use std::hint::black_box;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use agentsight_ledger::{
-    Encoding, Kind, NewRecord, Options, Reader, Verdict, Writer, verify,
-};
+use agentsight_ledger::{Encoding, Kind, NewRecord, Options, Reader, Verdict, Writer, verify};
 use agentsight_model::{
     Access, Event, EventBody, FileOpen, FileRef, FileUse, KTime, ProcessExit, ProcessFork,
     ProcessKey, ResourceUse,

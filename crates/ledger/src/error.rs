@@ -141,3 +141,91 @@ fn io_hint(error: &io::Error) -> Option<&'static str> {
         _ => None,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_error_says_what_and_most_have_a_hint() {
+        let path = || PathBuf::from("/srv/s");
+        let io = |kind: io::ErrorKind| LedgerError::io("open", &path())(kind.into());
+        let json = || serde_json::from_str::<u8>("x").unwrap_err();
+        for (error, message, has_hint) in [
+            (
+                LedgerError::NotALedger(path()),
+                "`/srv/s` holds no ledger",
+                true,
+            ),
+            (
+                io(io::ErrorKind::AlreadyExists),
+                "`/srv/s` exists already",
+                true,
+            ),
+            (
+                io(io::ErrorKind::PermissionDenied),
+                "failed to open `/srv/s`",
+                true,
+            ),
+            (
+                io(io::ErrorKind::StorageFull),
+                "failed to open `/srv/s`",
+                true,
+            ),
+            (io(io::ErrorKind::Other), "failed to open `/srv/s`", false),
+            (
+                LedgerError::io("open", &path())(io::Error::from_raw_os_error(libc::ELOOP)),
+                "`/srv/s` is a symbolic link",
+                true,
+            ),
+            (
+                LedgerError::WrongFileType(path()),
+                "`/srv/s` is not a regular file or directory",
+                true,
+            ),
+            (
+                LedgerError::BadSessionId("a/\n".into()),
+                "session id \"a/\\n\" is not made of 1 to 64 letters, digits, `-` and `_`",
+                false,
+            ),
+            (
+                LedgerError::RecordTooLarge { bytes: 9, limit: 8 },
+                "record of 9 bytes is larger than the limit of 8",
+                false,
+            ),
+            (
+                LedgerError::UnsupportedVersion {
+                    path: path(),
+                    found: 2,
+                    supported: 1,
+                },
+                "`/srv/s` has format version 2; this program reads version 1",
+                true,
+            ),
+            (
+                LedgerError::damaged(&path(), 256, "block was changed"),
+                "`/srv/s` is damaged at byte 256: block was changed",
+                true,
+            ),
+            (
+                LedgerError::Record {
+                    seq: 7,
+                    source: json(),
+                },
+                "record 7 is not an event that this program understands",
+                true,
+            ),
+            (
+                LedgerError::UnknownEncoding {
+                    seq: 7,
+                    encoding: 9,
+                },
+                "record 7 has the unknown encoding 9",
+                true,
+            ),
+        ] {
+            assert_eq!(error.to_string(), message);
+            assert_eq!(error.hint().is_some(), has_hint, "{message}");
+        }
+    }
+}

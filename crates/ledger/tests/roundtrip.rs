@@ -209,8 +209,20 @@ fn a_record_beyond_the_limit_is_refused_and_leaves_no_trace() {
         Err(LedgerError::RecordTooLarge { .. })
     ));
     assert_eq!(writer.append(&event(2)).unwrap(), 2);
+    let largest = &payload[..MAX_RECORD_BYTES - 8];
+    assert_eq!(writer.append_raw(&raw(largest)).unwrap(), 3);
     writer.close().unwrap();
-    assert_eq!(read_all(&ledger), expected(3));
+    let mut reader = Reader::open(&ledger.dir).unwrap();
+    assert_eq!(
+        reader
+            .by_ref()
+            .take(3)
+            .map(Result::unwrap)
+            .collect::<Vec<_>>(),
+        expected(3)
+    );
+    assert!(reader.next_raw().unwrap().unwrap().payload == largest);
+    assert_eq!(ledger.verify().records, 4);
 }
 
 #[test]

@@ -30,7 +30,8 @@ pub struct SessionSummary {
     pub exit_code: Option<i32>,
     /// Signal that ended the command.
     pub signal: Option<i32>,
-    /// `running`, `ended`, `interrupted`; `damaged` if the ledger does not say how far it goes.
+    /// `running`, `ended`, `interrupted`; `damaged` if the ledger does not say how far it goes, and
+    /// `unreadable` if this user may not read it.
     pub status: String,
     /// Whether the index has it. The counts below are known only then.
     pub indexed: bool,
@@ -68,9 +69,8 @@ pub(crate) fn list(db: &Connection, store: &Path) -> Result<Vec<SessionSummary>,
         match sessions.get_mut(&id) {
             Some(summary) => refresh(summary, &dir),
             None => {
-                if let Some(summary) = unindexed(&dir, id.clone())? {
-                    sessions.insert(id, summary);
-                }
+                let summary = unindexed(&dir, id.clone());
+                sessions.extend(summary.map(|summary| (id, summary)));
             }
         }
     }
@@ -140,22 +140,17 @@ fn status(head: &Head, dir: &Path) -> &'static str {
 }
 
 /// What a ledger says of its session without an index; `None` if there is no ledger.
-fn unindexed(dir: &Path, id: String) -> Result<Option<SessionSummary>, StoreError> {
+fn unindexed(dir: &Path, id: String) -> Option<SessionSummary> {
     let (records, status) = match read_head(dir) {
         Ok(head) => (head.records, status(&head, dir)),
-        Err(LedgerError::Io {
-            action,
-            path,
-            source,
-        }) => {
-            return Err(StoreError::io(action, &path)(source));
-        }
+        // One session of another user must not hide all others.
+        Err(LedgerError::Io { .. }) => return Some(bare(id, 0, "unreadable")),
         Err(_) => (0, "damaged"),
     };
     let mut reader = match Reader::open(dir) {
         Ok(reader) => reader,
-        Err(LedgerError::NotALedger(_)) => return Ok(None),
-        Err(_) => return Ok(Some(bare(id, records, "damaged"))),
+        Err(LedgerError::NotALedger(_)) => return None,
+        Err(_) => return Some(bare(id, records, "damaged")),
     };
     let mut summary = bare(id, records, status);
     if let Some(Ok((_, event))) = reader.next()
@@ -163,7 +158,7 @@ fn unindexed(dir: &Path, id: String) -> Result<Option<SessionSummary>, StoreErro
     {
         describe(&mut summary, *start, event.time);
     }
-    Ok(Some(summary))
+    Some(summary)
 }
 
 fn bare(id: String, records: u64, status: &str) -> SessionSummary {
@@ -179,7 +174,7 @@ fn bare(id: String, records: u64, status: &str) -> SessionSummary {
 fn describe(summary: &mut SessionSummary, start: SessionStart, time: KTime) {
     let unix_ns = i128::from(start.clock.unix_ns(time));
     summary.started_at = jiff::Timestamp::from_nanosecond(unix_ns)
-        .map(|time| format!("{time:.3}"))
+        .map(|time| format!("{time:.9}"))
         .unwrap_or_default();
     summary.command = start.command;
     summary.cwd = start.cwd;
@@ -190,15 +185,16 @@ fn describe(summary: &mut SessionSummary, start: SessionStart, time: KTime) {
 fn ids(db: &Connection, store: &Path) -> Result<Vec<String>, StoreError> {
     let mut ids = layout::session_ids(store)?;
     ids.retain(|id| has_ledger(&layout::sessions_dir(store).join(id)));
-    let indexed = db
-        .prepare_cached("SELECT id FROM sessions")
-        .and_then(|mut query| query.query_map([], |row| row.get(0))?.collect())
-        .map_err(StoreError::index("read"))?;
-    let indexed: Vec<String> = indexed;
-    ids.extend(indexed);
+    ids.extend(indexed_ids(db).map_err(StoreError::index("read"))?);
     ids.sort_unstable();
     ids.dedup();
     Ok(ids)
+}
+
+fn indexed_ids(db: &Connection) -> rusqlite::Result<Vec<String>> {
+    db.prepare_cached("SELECT id FROM sessions")?
+        .query_map([], |row| row.get(0))?
+        .collect()
 }
 
 fn has_ledger(dir: &Path) -> bool {

@@ -88,7 +88,7 @@ impl Store {
     /// All sessions, newest first, whether the index has them or not.
     ///
     /// # Errors
-    /// If the index or the directory of a session cannot be read.
+    /// If the index or the directory of sessions cannot be read.
     pub fn sessions(&self) -> Result<Vec<SessionSummary>, StoreError> {
         sessions::list(&self.db, &self.dir)
     }

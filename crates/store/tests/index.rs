@@ -112,7 +112,7 @@ fn a_session_without_a_row_is_listed_from_its_ledger() {
     assert_eq!(session.status, "running");
     assert_eq!(session.records, 5);
     assert_eq!(session.command, ["agent", "--fix"]);
-    assert_eq!(session.started_at, "2025-11-13T02:13:20.000Z");
+    assert_eq!(session.started_at, "2025-11-13T02:13:20.000000000Z");
     drop(writer);
     assert_eq!(status().status, "interrupted");
     std::fs::write(store.session_dir(FIRST).unwrap().join("HEAD"), b"x").unwrap();
