@@ -34,7 +34,7 @@ pub struct Exchange {
     pub response: Body,
     /// How the response ended.
     pub outcome: Outcome,
-    /// Text of the turn, whole even if the response was cut short.
+    /// Text of the turn: whole even if the response was cut short, empty if something else was sent instead.
     pub text: String,
     /// Tool calls of the turn, likewise.
     pub tool_calls: Vec<CalledTool>,

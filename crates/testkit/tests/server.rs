@@ -166,12 +166,14 @@ fn faults_happen_as_often_as_scripted() {
             );
             assert_eq!(answer.head.contains("Retry-After: 3"), expected == 429);
         }
-        let statuses: Vec<_> = server
-            .truth()
-            .iter()
-            .map(|exchange| exchange.status)
-            .collect();
+        let truth = server.truth();
+        let statuses: Vec<_> = truth.iter().map(|exchange| exchange.status).collect();
         assert_eq!(statuses, [429, 429, 200, 200].map(Some));
+        let calls: Vec<_> = truth
+            .iter()
+            .map(|exchange| exchange.tool_calls.len())
+            .collect();
+        assert_eq!(calls, [0, 0, 1, 1]);
     }
 }
 

@@ -125,6 +125,14 @@ pub(crate) struct Answer {
 }
 
 impl Answer {
+    /// Something else was sent instead: nothing of it was said.
+    pub(crate) fn take_back(&mut self) {
+        self.text.clear();
+        self.calls.clear();
+        self.usage = Usage::default();
+        self.finish_reason = "";
+    }
+
     pub(crate) fn text_deltas(&self) -> Vec<&str> {
         pieces(&self.text, self.delta_chars)
     }

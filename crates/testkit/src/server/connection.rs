@@ -12,7 +12,7 @@ use serde_json::Value;
 use super::http::{self, Head, Length, RequestBody};
 use super::reply::{self, Delivered, Reply};
 use super::{Shared, hold};
-use crate::dialect::{Answer, Asked, body_pieces};
+use crate::dialect::{Answer, Asked, Framing, body_pieces};
 use crate::script::{Fault, Turn};
 use crate::truth::{Body, CalledTool};
 use crate::{Dialect, Exchange, Outcome};
@@ -128,16 +128,15 @@ impl Connection<'_> {
         let turn_index = self.shared.script.turn_for(asked.tool_results);
         let turn = self.shared.script.turns().get(turn_index);
         let fault = self.due_fault(turn, turn_index);
-        let answer = self.make_answer(dialect, &asked, turn, turn_index, body.decoded.len());
+        let mut answer = self.make_answer(dialect, &asked, turn, turn_index, body.decoded.len());
         let reply = match &fault {
             Some(Fault::Status {
                 code,
                 retry_after_seconds,
-            }) => Reply::error(
-                *code,
-                (format.error)(*code, "scripted fault").to_string(),
-                *retry_after_seconds,
-            ),
+            }) => {
+                let error = (format.error)(*code, "scripted fault").to_string();
+                Reply::error(*code, error, *retry_after_seconds)
+            }
             _ => Reply {
                 status: 200,
                 framing: asked.framing,
@@ -147,29 +146,19 @@ impl Connection<'_> {
             },
         };
         let delivered = reply::deliver(self.stream.get_mut(), &reply, fault.as_ref(), self.shared)?;
-        let Delivered {
-            status,
-            body: response,
-            outcome,
-        } = delivered;
-        in_flight.end(Exchange {
-            connection: self.number,
-            peer: self.peer,
+        if matches!(fault, Some(Fault::Status { .. } | Fault::Garbage(_))) {
+            answer.take_back();
+        }
+        let outcome = delivered.outcome;
+        in_flight.end(self.exchange(
             dialect,
-            target: head.target.clone(),
-            model: answer.model,
-            stream: asked.framing != crate::dialect::Framing::Document,
-            tool_results: asked.tool_results,
-            turn: turn_index,
-            request: Body::new(body.decoded, body.encoding.as_deref(), body.wire_bytes),
-            status,
-            response,
-            outcome,
-            text: answer.text,
-            tool_calls: answer.calls,
-            usage: answer.usage,
-            finish_reason: answer.finish_reason.to_owned(),
-        });
+            &head.target,
+            turn_index,
+            asked,
+            body,
+            answer,
+            delivered,
+        ));
         if outcome == Outcome::NoEnd {
             hold(&self.stream.get_ref().sock, self.shared, PATIENCE);
         }
@@ -178,6 +167,45 @@ impl Connection<'_> {
             Outcome::Garbage => After::Close,
             Outcome::Cut | Outcome::NoEnd | Outcome::ClientGone => After::Break,
         })
+    }
+
+    /// What there is to write down.
+    #[expect(
+        clippy::too_many_arguments,
+        reason = "an exchange is made of that much"
+    )]
+    fn exchange(
+        &self,
+        dialect: Dialect,
+        target: &str,
+        turn: usize,
+        asked: Asked,
+        request: RequestBody,
+        answer: Answer,
+        delivered: Delivered,
+    ) -> Exchange {
+        Exchange {
+            connection: self.number,
+            peer: self.peer,
+            dialect,
+            target: target.to_owned(),
+            model: asked.model,
+            stream: asked.framing != Framing::Document,
+            tool_results: asked.tool_results,
+            turn,
+            request: Body::new(
+                request.decoded,
+                request.encoding.as_deref(),
+                request.wire_bytes,
+            ),
+            status: delivered.status,
+            response: delivered.body,
+            outcome: delivered.outcome,
+            text: answer.text,
+            tool_calls: answer.calls,
+            usage: answer.usage,
+            finish_reason: answer.finish_reason.to_owned(),
+        }
     }
 
     fn due_fault(&self, turn: Option<&Turn>, index: usize) -> Option<Fault> {
