@@ -27,7 +27,7 @@ const RELOCATION_BYTES: usize = 24;
 pub(crate) struct Scanner<'a> {
     elf: &'a Elf<'a>,
     left_bytes: Cell<u64>,
-    exhausted: Cell<bool>,
+    cut_short: Cell<bool>,
 }
 
 /// An operand in the code that is the address of something looked for.
@@ -67,13 +67,19 @@ impl<'a> Scanner<'a> {
         Self {
             elf,
             left_bytes: Cell::new(options.max_scanned_bytes),
-            exhausted: Cell::new(false),
+            cut_short: Cell::new(false),
         }
     }
 
-    /// Whether a pass was cut short.
-    pub(crate) fn is_exhausted(&self) -> bool {
-        self.exhausted.get()
+    /// Whether there was more to read, or more that was found, than the limits allow.
+    pub(crate) fn is_cut_short(&self) -> bool {
+        self.cut_short.get()
+    }
+
+    fn note_limit(&self, found: usize) {
+        if found >= MAX_HITS {
+            self.cut_short.set(true);
+        }
     }
 
     /// Where each needle is in data that cannot change; constants of code are there.
@@ -155,6 +161,7 @@ impl<'a> Scanner<'a> {
                 found.push((at, value));
             }
         })?;
+        self.note_limit(found.len());
         found.sort_unstable();
         found.dedup();
         Ok(found)
@@ -233,6 +240,7 @@ impl<'a> Scanner<'a> {
                 }
             })?;
         }
+        self.note_limit(found.len());
         found.sort_unstable();
         found.dedup();
         Ok(found)
@@ -280,6 +288,7 @@ impl<'a> Scanner<'a> {
                 }
             })?;
         }
+        self.note_limit(found.len());
         found.sort_unstable();
         Ok(found)
     }
@@ -298,7 +307,7 @@ impl<'a> Scanner<'a> {
                 left.min(CHUNK_BYTES + overlap)
             });
             if self.left_bytes.get() < own as u64 {
-                self.exhausted.set(true);
+                self.cut_short.set(true);
                 return Ok(());
             }
             self.left_bytes.set(self.left_bytes.get() - own as u64);

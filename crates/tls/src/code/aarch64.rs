@@ -132,7 +132,7 @@ mod tests {
             (0xd420_0020, Flow::End, Effect::Clobber(0)),
             (0, Flow::Invalid, Effect::Clobber(1)),
             (0xf900_0041, Flow::Next, Effect::Store(Some(2))),
-            (0xa940_0441, Flow::Next, Effect::Clobber(0b110)),
+            (0xa940_0841, Flow::Next, Effect::Clobber(0b110)),
         ] {
             let step = decode(&code.to_le_bytes(), 0x1_2348);
             assert_eq!((step.flow, step.effect), (flow, effect), "{code:08x}");

@@ -17,7 +17,7 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 
 use crate::code::{Routine, Start, Starts};
 use crate::elf::{Elf, SymbolIndex};
-use crate::report::{Stack, StackReport};
+use crate::report::{Confidence, Stack, StackReport};
 use crate::scan::Scanner;
 use crate::{LocateError, Options};
 
@@ -109,8 +109,9 @@ impl<'a> Inspection<'a> {
     /// What could not be looked at, and why.
     pub(crate) fn limits(&self) -> Vec<String> {
         let mut limits = Vec::new();
-        if self.scanner.is_exhausted() {
-            limits.push("the budget of bytes was used up before every pass was made".to_owned());
+        if self.scanner.is_cut_short() {
+            limits
+                .push("the file holds more than is looked at: a part of it is unknown".to_owned());
         }
         limits
     }
@@ -171,6 +172,20 @@ impl<'a> Inspection<'a> {
             }
         });
         Ok(functions.collect())
+    }
+}
+
+/// Takes back the hooks that rest on there being no second candidate, as not all of the file was seen.
+pub(crate) fn withdraw_unproven(report: &mut StackReport) {
+    let (named, unproven) = std::mem::take(&mut report.hooks)
+        .into_iter()
+        .partition(|hook| hook.confidence == Confidence::Named);
+    report.hooks = named;
+    for hook in unproven {
+        report.miss(
+            &hook.function,
+            "found, but a part of the file was not looked at",
+        );
     }
 }
 
