@@ -46,16 +46,25 @@ impl Capabilities {
     /// The same by name, with the mechanism in use, for reports and for the ledger.
     #[must_use]
     pub fn describe(&self) -> BTreeMap<String, String> {
-        let yes_no = |yes: bool, if_so: &str, if_not: &str| {
-            (if yes { if_so } else { if_not }).to_owned()
-        };
+        let yes_no =
+            |yes: bool, if_so: &str, if_not: &str| (if yes { if_so } else { if_not }).to_owned();
         BTreeMap::from([
-            ("process".into(), "tp_btf: sched_process_fork, exec, exit".into()),
+            (
+                "process".into(),
+                "tp_btf: sched_process_fork, exec, exit".into(),
+            ),
             ("file".into(), "tp_btf: sys_exit".into()),
-            ("network".into(), "tp_btf: inet_sock_set_state, tcp_destroy_sock, sys_exit".into()),
+            (
+                "network".into(),
+                "tp_btf: inet_sock_set_state, tcp_destroy_sock, sys_exit".into(),
+            ),
             (
                 "tls".into(),
-                yes_no(self.uprobe_multi, "uprobe_multi", "uprobe (one perf event a function)"),
+                yes_no(
+                    self.uprobe_multi,
+                    "uprobe_multi",
+                    "uprobe (one perf event a function)",
+                ),
             ),
             (
                 "tls.chunks".into(),
@@ -81,7 +90,9 @@ fn check_privilege() -> Result<(), ProbeError> {
     let effective = fs::read_to_string("/proc/self/status")
         .ok()
         .and_then(|status| {
-            let line = status.lines().find_map(|line| line.strip_prefix("CapEff:"))?;
+            let line = status
+                .lines()
+                .find_map(|line| line.strip_prefix("CapEff:"))?;
             u64::from_str_radix(line.trim(), 16).ok()
         })
         .unwrap_or(0);
@@ -118,5 +129,9 @@ fn has_helper(helper: u32) -> bool {
 
 fn has_attach_type(btf: &Btf<'_>, name: &str) -> bool {
     btf.type_by_name::<Enum<'_>>("bpf_attach_type")
-        .is_some_and(|types| types.iter().any(|member| member.name.is_some_and(|n| n == name)))
+        .is_some_and(|types| {
+            types
+                .iter()
+                .any(|member| member.name.is_some_and(|n| n == name))
+        })
 }

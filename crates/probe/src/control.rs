@@ -40,7 +40,10 @@ impl<'a> KernelControl<'a> {
             .maps
             .scopes
             .update(process.tgid.as_bytes(), value.as_bytes(), MapFlags::ANY)
-            .map_err(ProbeError::kernel(format!("watch process {}", process.tgid)))
+            .map_err(ProbeError::kernel(format!(
+                "watch process {}",
+                process.tgid
+            )))
     }
 
     /// Stops watching a process. Its descendants stay watched.
@@ -113,33 +116,39 @@ impl Sweeper {
     ) -> Result<(), ProbeError> {
         self.ended.extend(self.ending.drain());
         let mut gone: Vec<Vec<u8>> = Vec::new();
-        for_each(&skeleton.maps.file_uses, |key_bytes, key: file_use_key, value: file_use| {
-            let owner = ProcessKey {
-                tgid: key.tgid,
-                start_ns: value.start_ns,
-            };
-            let id = (key.tgid, key.dentry, key.mount);
-            if self.changed(id, value.last_ns.max(value.use_id)) {
-                (totals.file)(owner, &value);
-            }
-            if self.ended.contains(&owner) {
-                gone.push(key_bytes.to_vec());
-                self.reported.remove(&id);
-            }
-        })?;
+        for_each(
+            &skeleton.maps.file_uses,
+            |key_bytes, key: file_use_key, value: file_use| {
+                let owner = ProcessKey {
+                    tgid: key.tgid,
+                    start_ns: value.start_ns,
+                };
+                let id = (key.tgid, key.dentry, key.mount);
+                if self.changed(id, value.last_ns.max(value.use_id)) {
+                    (totals.file)(owner, &value);
+                }
+                if self.ended.contains(&owner) {
+                    gone.push(key_bytes.to_vec());
+                    self.reported.remove(&id);
+                }
+            },
+        )?;
         for key in gone.drain(..) {
             let _ = skeleton.maps.file_uses.delete(&key);
         }
-        for_each(&skeleton.maps.socket_uses, |key_bytes, key: u64, value: socket_use| {
-            let owner = ProcessKey {
-                tgid: value.tgid,
-                start_ns: value.start_ns,
-            };
-            if self.ended.contains(&owner) {
-                (totals.socket)(owner, key, &value);
-                gone.push(key_bytes.to_vec());
-            }
-        })?;
+        for_each(
+            &skeleton.maps.socket_uses,
+            |key_bytes, key: u64, value: socket_use| {
+                let owner = ProcessKey {
+                    tgid: value.tgid,
+                    start_ns: value.start_ns,
+                };
+                if self.ended.contains(&owner) {
+                    (totals.socket)(owner, key, &value);
+                    gone.push(key_bytes.to_vec());
+                }
+            },
+        )?;
         for key in gone {
             let _ = skeleton.maps.socket_uses.delete(&key);
         }
@@ -152,13 +161,16 @@ impl Sweeper {
         skeleton: &AgentsightSkel<'static>,
         totals: &mut Totals<'_>,
     ) -> Result<(), ProbeError> {
-        for_each(&skeleton.maps.socket_uses, |_, key: u64, value: socket_use| {
-            let owner = ProcessKey {
-                tgid: value.tgid,
-                start_ns: value.start_ns,
-            };
-            (totals.socket)(owner, key, &value);
-        })
+        for_each(
+            &skeleton.maps.socket_uses,
+            |_, key: u64, value: socket_use| {
+                let owner = ProcessKey {
+                    tgid: value.tgid,
+                    start_ns: value.start_ns,
+                };
+                (totals.socket)(owner, key, &value);
+            },
+        )
     }
 
     fn changed(&mut self, id: (u32, u64, u64), version: u64) -> bool {

@@ -39,9 +39,7 @@ pub enum ProbeError {
 }
 
 impl ProbeError {
-    pub(crate) fn kernel(
-        action: impl Into<String>,
-    ) -> impl FnOnce(libbpf_rs::Error) -> Self {
+    pub(crate) fn kernel(action: impl Into<String>) -> impl FnOnce(libbpf_rs::Error) -> Self {
         let action = action.into();
         move |source| Self::Refused { action, source }
     }

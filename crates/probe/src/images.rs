@@ -193,7 +193,10 @@ fn attach(
     Ok(AttachedImage {
         path: name.to_owned(),
         stacks,
-        functions: hooks.iter().map(|(_, hook)| hook.function.to_string()).collect(),
+        functions: hooks
+            .iter()
+            .map(|(_, hook)| hook.function.to_string())
+            .collect(),
         links,
     })
 }
@@ -230,7 +233,12 @@ fn attach_one(
 /// before a short-lived program that uses them has started.
 pub(crate) fn well_known_libraries() -> Vec<PathBuf> {
     const FOLDERS: &[&str] = &[
-        "/lib", "/lib64", "/usr/lib", "/usr/lib64", "/usr/local/lib", "/usr/local/lib64",
+        "/lib",
+        "/lib64",
+        "/usr/lib",
+        "/usr/lib64",
+        "/usr/local/lib",
+        "/usr/local/lib64",
     ];
     let mut folders: Vec<PathBuf> = FOLDERS.iter().map(PathBuf::from).collect();
     for base in ["/lib", "/usr/lib"] {

@@ -6,6 +6,7 @@ use std::fs::File;
 use std::io::{self, Read, Write};
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::process::{CommandExt, ExitStatusExt};
+use std::path::PathBuf;
 use std::process::{Child, Command, ExitStatus};
 use std::sync::atomic::{AtomicI32, AtomicU32, Ordering};
 use std::thread::JoinHandle;
@@ -72,12 +73,32 @@ pub struct Running {
     child: Child,
 }
 
-/// Starts `argv`, which waits before it becomes its program. With `user` it gives up all privileges first.
+/// A command line and where it is to run.
+#[derive(Clone, Debug, Default)]
+pub struct CommandLine {
+    /// Program and arguments.
+    pub argv: Vec<OsString>,
+    /// Working directory; ours if absent.
+    pub cwd: Option<PathBuf>,
+}
+
+impl From<&[OsString]> for CommandLine {
+    fn from(argv: &[OsString]) -> Self {
+        Self {
+            argv: argv.to_vec(),
+            cwd: None,
+        }
+    }
+}
+
+/// Starts a command, which waits before it becomes its program. With `user` it gives up all privileges
+/// first.
 ///
 /// # Errors
 /// The process could not be made. That its program does not exist shows at [`Held::release`].
-pub fn hold(argv: &[OsString], user: Option<&RunAs>) -> io::Result<Held> {
-    let (program, arguments) = argv
+pub fn hold(line: &CommandLine, user: Option<&RunAs>) -> io::Result<Held> {
+    let (program, arguments) = line
+        .argv
         .split_first()
         .ok_or_else(|| io::Error::from(io::ErrorKind::InvalidInput))?;
     // Its own pid goes one way, the permission to go on the other.
@@ -85,6 +106,9 @@ pub fn hold(argv: &[OsString], user: Option<&RunAs>) -> io::Result<Held> {
     let (gate_out, gate_in) = pipe2(nix::fcntl::OFlag::O_CLOEXEC)?;
     let mut command = Command::new(program);
     command.args(arguments);
+    if let Some(cwd) = &line.cwd {
+        command.current_dir(cwd);
+    }
     if let Some(user) = user {
         command
             .env("HOME", &user.home)
@@ -156,7 +180,9 @@ impl Held {
         self.gate.write_all(&[1])?;
         match self.spawning.join() {
             Ok(result) => result.map(|child| Running { child }),
-            Err(_) => Err(io::Error::other("the thread that starts the command failed")),
+            Err(_) => Err(io::Error::other(
+                "the thread that starts the command failed",
+            )),
         }
     }
 }
@@ -247,8 +273,11 @@ pub fn asked_to_end() -> bool {
 mod tests {
     use super::*;
 
-    fn words(words: &[&str]) -> Vec<OsString> {
-        words.iter().map(OsString::from).collect()
+    fn words(words: &[&str]) -> CommandLine {
+        CommandLine {
+            argv: words.iter().map(OsString::from).collect(),
+            cwd: None,
+        }
     }
 
     fn wait(mut running: Running) -> ExitStatus {
@@ -268,13 +297,23 @@ mod tests {
         let comm = std::fs::read_to_string(format!("/proc/{}/comm", held.pid())).unwrap();
         assert_ne!(comm.trim(), "touch");
         assert!(!mark.exists());
-        assert_eq!(code_and_signal(wait(held.release().unwrap())), (Some(0), None));
+        assert_eq!(
+            code_and_signal(wait(held.release().unwrap())),
+            (Some(0), None)
+        );
         assert!(mark.exists());
     }
 
     #[test]
     fn codes_and_signals_come_through() {
-        let run = |script| wait(hold(&words(&["sh", "-c", script]), None).unwrap().release().unwrap());
+        let run = |script| {
+            wait(
+                hold(&words(&["sh", "-c", script]), None)
+                    .unwrap()
+                    .release()
+                    .unwrap(),
+            )
+        };
         assert_eq!(code_and_signal(run("exit 7")), (Some(7), None));
         assert_eq!(code_and_signal(run("kill -9 $$")), (None, Some(9)));
     }

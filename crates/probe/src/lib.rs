@@ -36,3 +36,21 @@ pub use sensor::{Sensor, Totals};
 /// The linked object file of the kernel programs; for tests that read its BTF.
 #[doc(hidden)]
 pub const BPF_OBJECT_PATH: &str = env!("AGENTSIGHT_BPF_OBJECT");
+
+/// Bytes of a memory page.
+#[must_use]
+pub fn page_bytes() -> u64 {
+    // SAFETY: sysconf has no preconditions.
+    let bytes = unsafe { libc::sysconf(libc::_SC_PAGESIZE) };
+    u64::try_from(bytes).unwrap_or(4096)
+}
+
+/// Columns of the terminal behind standard error, if it is one.
+#[must_use]
+pub fn terminal_columns() -> Option<usize> {
+    // SAFETY: all zeroes is a valid winsize.
+    let mut size: libc::winsize = unsafe { std::mem::zeroed() };
+    // SAFETY: the request takes a pointer to a winsize, which is valid for writing.
+    let result = unsafe { libc::ioctl(libc::STDERR_FILENO, libc::TIOCGWINSZ, &raw mut size) };
+    (result == 0 && size.ws_col > 0).then_some(usize::from(size.ws_col))
+}

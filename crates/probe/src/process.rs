@@ -23,10 +23,16 @@ pub struct RunningProcess {
 pub fn tree_of(root: u32, all: &[RunningProcess]) -> Vec<RunningProcess> {
     let mut children: HashMap<u32, Vec<RunningProcess>> = HashMap::new();
     for process in all {
-        children.entry(process.parent.tgid).or_default().push(*process);
+        children
+            .entry(process.parent.tgid)
+            .or_default()
+            .push(*process);
     }
-    let mut tree: Vec<RunningProcess> =
-        all.iter().filter(|process| process.key.tgid == root).copied().collect();
+    let mut tree: Vec<RunningProcess> = all
+        .iter()
+        .filter(|process| process.key.tgid == root)
+        .copied()
+        .collect();
     let mut next = 0;
     while let Some(process) = tree.get(next) {
         // Removal ends the walk even if the list makes a circle, as pids were reused while it was made.
@@ -107,8 +113,17 @@ mod tests {
 
     #[test]
     fn a_tree_is_found_whatever_the_order() {
-        let all = [process(5, 4), process(3, 2), process(2, 1), process(4, 2), process(9, 1)];
-        let tree: Vec<u32> = tree_of(2, &all).iter().map(|process| process.key.tgid).collect();
+        let all = [
+            process(5, 4),
+            process(3, 2),
+            process(2, 1),
+            process(4, 2),
+            process(9, 1),
+        ];
+        let tree: Vec<u32> = tree_of(2, &all)
+            .iter()
+            .map(|process| process.key.tgid)
+            .collect();
         assert_eq!(tree, [2, 3, 4, 5]);
     }
 

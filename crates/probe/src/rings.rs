@@ -67,7 +67,8 @@ impl Batch {
         let mut kept = Self::default();
         for &(_, at, length) in &self.index[due..] {
             let words = length.div_ceil(8);
-            kept.index.push((self.time_at(at), kept.words.len(), length));
+            kept.index
+                .push((self.time_at(at), kept.words.len(), length));
             kept.words.extend_from_slice(&self.words[at..at + words]);
         }
         self.words = kept.words;
@@ -171,7 +172,12 @@ mod tests {
     #[test]
     fn records_come_out_by_time_and_late_ones_wait() {
         let mut batch = Batch::default();
-        for (time, tail) in [(30, &b"thirty"[..]), (10, b"ten"), (20, b""), (10, b"ten too")] {
+        for (time, tail) in [
+            (30, &b"thirty"[..]),
+            (10, b"ten"),
+            (20, b""),
+            (10, b"ten too"),
+        ] {
             batch.push(&record(time, tail));
         }
         assert_eq!(
@@ -180,7 +186,10 @@ mod tests {
         );
         assert_eq!(released(&mut batch, 29), Vec::<Vec<u8>>::new());
         batch.push(&record(25, b"late"));
-        assert_eq!(released(&mut batch, 40), [record(25, b"late"), record(30, b"thirty")]);
+        assert_eq!(
+            released(&mut batch, 40),
+            [record(25, b"late"), record(30, b"thirty")]
+        );
         assert!(batch.words.is_empty());
     }
 

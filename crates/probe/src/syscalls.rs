@@ -45,7 +45,10 @@ pub(crate) const OPERATIONS: &[(libc::c_long, u32)] = &[
 /// Fills the kernel side's table.
 pub(crate) fn fill(table: &mut [u8]) {
     for &(number, operation) in OPERATIONS {
-        if let Some(entry) = usize::try_from(number).ok().and_then(|number| table.get_mut(number)) {
+        if let Some(entry) = usize::try_from(number)
+            .ok()
+            .and_then(|number| table.get_mut(number))
+        {
             *entry = u8::try_from(operation).unwrap_or(0);
         }
     }
@@ -65,6 +68,9 @@ mod tests {
 
         let mut table = [0; 512];
         fill(&mut table);
-        assert_eq!(table.iter().filter(|&&operation| operation != 0).count(), count);
+        assert_eq!(
+            table.iter().filter(|&&operation| operation != 0).count(),
+            count
+        );
     }
 }

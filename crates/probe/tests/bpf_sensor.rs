@@ -2,7 +2,12 @@
 //!
 //! Needs root; run with `cargo xtask test`, or `cargo test -p agentsight-probe -- --ignored`.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing
+)]
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
@@ -28,13 +33,17 @@ struct Recording {
 
 impl Recording {
     fn headers(&self) -> impl Iterator<Item = rec_header> {
-        self.records
-            .iter()
-            .map(|words| rec_header::read_from_prefix(zerocopy::IntoBytes::as_bytes(words.as_slice())).unwrap().0)
+        self.records.iter().map(|words| {
+            rec_header::read_from_prefix(zerocopy::IntoBytes::as_bytes(words.as_slice()))
+                .unwrap()
+                .0
+        })
     }
 
     fn count(&self, kind: u32) -> usize {
-        self.headers().filter(|header| u32::from(header.kind) == kind).count()
+        self.headers()
+            .filter(|header| u32::from(header.kind) == kind)
+            .count()
     }
 
     fn bytes(&self, kind: u32) -> impl Iterator<Item = &[u8]> {
@@ -50,7 +59,10 @@ impl Recording {
     /// What was produced is what arrived and what was counted as dropped.
     fn assert_conserved(&self) {
         for class in EventClass::ALL {
-            let arrived = self.headers().filter(|header| header.class == class as u8).count() as u64;
+            let arrived = self
+                .headers()
+                .filter(|header| header.class == class as u8)
+                .count() as u64;
             let counters = &self.counters[&class];
             assert_eq!(
                 counters.produced,
@@ -62,10 +74,12 @@ impl Recording {
 }
 
 fn watch(argv: &[&str]) -> Recording {
-    let _alone = ONE_AT_A_TIME.lock().unwrap_or_else(|error| error.into_inner());
+    let _alone = ONE_AT_A_TIME
+        .lock()
+        .unwrap_or_else(|error| error.into_inner());
     let mut sensor = Sensor::load().expect("the kernel programs load (needs root)");
     let argv: Vec<OsString> = argv.iter().map(OsString::from).collect();
-    let held = launch::hold(&argv, None).unwrap();
+    let held = launch::hold(&argv.as_slice().into(), None).unwrap();
     let root = sensor.watch_tree(held.pid(), 1).unwrap()[0].key;
     let mut running = held.release().unwrap();
 
@@ -79,7 +93,8 @@ fn watch(argv: &[&str]) -> Recording {
     };
     let mut keep = |bytes: &[u8]| {
         let mut words = vec![0_u64; bytes.len().div_ceil(8)];
-        zerocopy::IntoBytes::as_mut_bytes(words.as_mut_slice())[..bytes.len()].copy_from_slice(bytes);
+        zerocopy::IntoBytes::as_mut_bytes(words.as_mut_slice())[..bytes.len()]
+            .copy_from_slice(bytes);
         recording.records.push(words);
         recording.lengths.push(bytes.len());
     };
@@ -113,14 +128,21 @@ fn forks_execs_and_exits_are_seen() {
     assert_eq!(recording.count(wire::EV_PROCESS_EXIT), 4);
     for fork in recording.bytes(wire::EV_PROCESS_FORK) {
         let (fork, _) = process_fork_rec::read_from_prefix(fork).unwrap();
-        assert_eq!((fork.header.tgid, fork.header.start_ns), (recording.root.tgid, recording.root.start_ns));
+        assert_eq!(
+            (fork.header.tgid, fork.header.start_ns),
+            (recording.root.tgid, recording.root.start_ns)
+        );
     }
 }
 
 #[test]
 #[ignore = "needs root"]
 fn orphans_stay_in_the_tree() {
-    let recording = watch(&["sh", "-c", "(setsid sh -c '(/bin/true; sleep 0.1; /bin/false) &' &) ; sleep 0.5"]);
+    let recording = watch(&[
+        "sh",
+        "-c",
+        "(setsid sh -c '(/bin/true; sleep 0.1; /bin/false) &' &) ; sleep 0.5",
+    ]);
     let execs = recording.bytes(wire::EV_PROCESS_EXEC).count();
     // sh, setsid, sh, true, sleep, false, sleep
     assert_eq!(execs, 7);
@@ -160,8 +182,16 @@ fn bytes_are_counted() {
     let recording = watch(&["sh", "-c", &script]);
     recording.assert_conserved();
     // The shell opens, its children write: what counts is who did it.
-    let written: u64 = recording.files.values().map(|totals| totals.written_bytes).sum();
-    let created = recording.files.values().filter(|totals| totals.creates == 1).count();
+    let written: u64 = recording
+        .files
+        .values()
+        .map(|totals| totals.written_bytes)
+        .sum();
+    let created = recording
+        .files
+        .values()
+        .filter(|totals| totals.creates == 1)
+        .count();
     assert_eq!(created, 2);
     assert_eq!(written, 200_000);
     assert_eq!(recording.count(wire::EV_FILE_DELETE), 1);
@@ -198,10 +228,19 @@ for family, host in ((socket.AF_INET, '127.0.0.1'), (socket.AF_INET6, '::1')):
         .bytes(wire::EV_NETWORK_CLOSE)
         .map(|bytes| wire::network_rec::read_from_prefix(bytes).unwrap().0)
         .map(|record| (record.sent_bytes, record.received_bytes))
-        .chain(recording.sockets.iter().map(|totals| (totals.sent_bytes, totals.received_bytes)))
+        .chain(
+            recording
+                .sockets
+                .iter()
+                .map(|totals| (totals.sent_bytes, totals.received_bytes)),
+        )
         .collect();
     for side in [(30_000, 500), (500, 30_000)] {
-        assert_eq!(closed.iter().filter(|&&counts| counts == side).count(), 2, "{closed:?}");
+        assert_eq!(
+            closed.iter().filter(|&&counts| counts == side).count(),
+            2,
+            "{closed:?}"
+        );
     }
 }
 
@@ -213,11 +252,24 @@ fn a_long_argument_vector_arrives_whole() {
     recording.assert_conserved();
     let inline: usize = recording
         .bytes(wire::EV_PROCESS_EXEC)
-        .map(|bytes| wire::process_exec_rec::read_from_prefix(bytes).unwrap().0.argv_bytes as usize)
+        .map(|bytes| {
+            wire::process_exec_rec::read_from_prefix(bytes)
+                .unwrap()
+                .0
+                .argv_bytes as usize
+        })
         .sum();
     let rest: usize = recording
         .bytes(wire::EV_PROCESS_ARGV)
-        .map(|bytes| wire::process_argv_rec::read_from_prefix(bytes).unwrap().0.bytes as usize)
+        .map(|bytes| {
+            wire::process_argv_rec::read_from_prefix(bytes)
+                .unwrap()
+                .0
+                .bytes as usize
+        })
         .sum();
-    assert_eq!(inline + rest, "true".len() + 1 + long.len() + 1 + "end".len() + 1);
+    assert_eq!(
+        inline + rest,
+        "true".len() + 1 + long.len() + 1 + "end".len() + 1
+    );
 }

@@ -11,8 +11,6 @@ mod layout;
 mod summary;
 mod text;
 
-pub(crate) use text::plain as sanitize;
-
 use std::borrow::Cow;
 
 use agentsight_model::document::SessionDocument;

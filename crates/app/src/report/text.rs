@@ -14,7 +14,7 @@ const MAX_CHARS: usize = 4096;
 
 /// The first 4096 characters of `text` without control characters, terminal sequences, characters that
 /// change the direction of text, and characters that cannot be seen.
-pub(super) fn plain(text: &str) -> String {
+pub(crate) fn plain(text: &str) -> String {
     let mut plain = String::with_capacity(text.len().min(MAX_CHARS));
     let mut marks = 0;
     for character in text.chars().take(MAX_CHARS) {

@@ -1,0 +1,181 @@
+//! The command line. Stable: scripts rely on it.
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand};
+
+/// Where sessions are kept unless said otherwise: owned by root, not writable by the agent's user.
+pub(crate) const DEFAULT_STORE: &str = "/var/lib/agentsight";
+
+const EXIT_CODES: &str = "\
+Exit codes: 0 success, 1 failure, 2 usage, 3 missing privilege, 4 unsupported kernel.
+`run` ends with the exit code of the command it watched (128 + n if signal n ended it, 127 if it was \
+not found, 126 if it could not be run).";
+
+/// See what AI agents really do on this machine.
+#[derive(Debug, Parser)]
+#[command(name = "agentsight", version, about, after_help = EXIT_CODES, max_term_width = 100)]
+pub(crate) struct Cli {
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Run a command and watch it and everything it starts
+    Run(RunArgs),
+    /// Watch processes that run already, with everything they start from now on
+    Attach(AttachArgs),
+    /// List the recorded sessions
+    Sessions(SessionsArgs),
+    /// Show one session
+    Show(ShowArgs),
+    /// Print what a session did, one action a line, as JSON
+    Events(EventsArgs),
+    /// Check that the recorded sessions are as they were written
+    Verify(VerifyArgs),
+    /// Say what this kernel offers, and what that means
+    Doctor(DoctorArgs),
+    /// Look for TLS functions in programs and libraries
+    #[command(subcommand)]
+    Tls(TlsCommand),
+    /// Watch a small scripted agent talk to a scripted model; needs no network and no key
+    Demo(DemoArgs),
+}
+
+/// Where sessions are kept.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct StoreArgs {
+    /// Directory that holds the recorded sessions
+    #[arg(long, value_name = "DIR", env = "AGENTSIGHT_STORE", default_value = DEFAULT_STORE)]
+    pub(crate) store: PathBuf,
+}
+
+/// What to keep and to print of a session.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct WatchArgs {
+    #[command(flatten)]
+    pub(crate) store: StoreArgs,
+    /// Write the session document (as `show --json`) to FILE at the end; `-` is standard output
+    #[arg(long, value_name = "FILE")]
+    pub(crate) json: Option<PathBuf>,
+    /// Keep no message content: only who talked to whom, how much, and when
+    #[arg(long)]
+    pub(crate) no_content: bool,
+    /// Print no report at the end
+    #[arg(long, short)]
+    pub(crate) quiet: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct RunArgs {
+    #[command(flatten)]
+    pub(crate) watch: WatchArgs,
+    /// The command and its arguments
+    #[arg(required = true, trailing_var_arg = true, value_name = "COMMAND")]
+    pub(crate) command: Vec<OsString>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct AttachArgs {
+    #[command(flatten)]
+    pub(crate) watch: WatchArgs,
+    /// Process to watch; may be given several times
+    #[arg(long, required = true, num_args = 1.., value_name = "PID")]
+    pub(crate) pid: Vec<u32>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct SessionsArgs {
+    #[command(flatten)]
+    pub(crate) store: StoreArgs,
+    /// As JSON
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ShowArgs {
+    #[command(flatten)]
+    pub(crate) store: StoreArgs,
+    /// Id of a session, the beginning of one, or `last`
+    #[arg(default_value = "last")]
+    pub(crate) session: String,
+    /// The whole session as one JSON document
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct EventsArgs {
+    #[command(flatten)]
+    pub(crate) store: StoreArgs,
+    /// Id of a session, the beginning of one, or `last`
+    #[arg(default_value = "last")]
+    pub(crate) session: String,
+    /// Only actions of this kind, such as `process.exec`, or of a whole domain, such as `file`
+    #[arg(long, value_name = "KIND")]
+    pub(crate) kind: Option<String>,
+    /// Go on as the session goes on, until it ends
+    #[arg(long, short)]
+    pub(crate) follow: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct VerifyArgs {
+    /// A store, or one session's directory in it
+    #[arg(value_name = "DIR", env = "AGENTSIGHT_STORE", default_value = DEFAULT_STORE)]
+    pub(crate) directory: PathBuf,
+    /// As JSON
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct DoctorArgs {
+    #[command(flatten)]
+    pub(crate) store: StoreArgs,
+    /// As JSON
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum TlsCommand {
+    /// Print which TLS functions a file holds and how they were found; for bug reports
+    Inspect {
+        /// Program or library
+        file: PathBuf,
+        /// As JSON
+        #[arg(long)]
+        json: bool,
+    },
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct DemoArgs {
+    #[command(flatten)]
+    pub(crate) store: StoreArgs,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_definition_is_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn what_follows_the_command_is_the_commands_own() {
+        let cli = Cli::parse_from(["agentsight", "run", "--quiet", "ls", "--json", "-q"]);
+        let Command::Run(run) = cli.command else {
+            panic!("{cli:?}")
+        };
+        assert!(run.watch.quiet && run.watch.json.is_none());
+        assert_eq!(run.command, ["ls", "--json", "-q"]);
+    }
+}

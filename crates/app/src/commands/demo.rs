@@ -1,0 +1,42 @@
+//! `agentsight demo`: a small scripted agent and a scripted model, watched as any other.
+
+use std::process::ExitCode;
+
+use agentsight_probe::launch::{CommandLine, RunAs};
+use agentsight_testkit::{Demo, DemoOptions, Owner};
+use anyhow::Context as _;
+
+use crate::cli::{DemoArgs, WatchArgs};
+use crate::watch::{Subject, watch};
+
+pub(crate) fn run(arguments: &DemoArgs) -> anyhow::Result<ExitCode> {
+    let options = DemoOptions {
+        owner: RunAs::sudo_caller().map(|user| Owner {
+            uid: user.uid,
+            gid: user.gid,
+        }),
+        ..DemoOptions::default()
+    };
+    let demo = Demo::start(&options).context("failed to start the demo's model")?;
+    let line = CommandLine {
+        argv: demo.command().to_vec(),
+        cwd: Some(demo.workspace().to_owned()),
+    };
+    eprintln!(
+        "A scripted model answers on {}; a small Python agent works in {}.\n",
+        demo.server().url(),
+        demo.workspace().display()
+    );
+    let watch_arguments = WatchArgs {
+        store: arguments.store.clone(),
+        json: None,
+        no_content: false,
+        quiet: false,
+    };
+    let code = watch(&Subject::Command(line), &watch_arguments)?;
+    eprintln!(
+        "\nThis session is recorded: `agentsight show`, `agentsight events`, `agentsight verify`.\n\
+         Next: sudo agentsight run -- claude, or any other agent."
+    );
+    Ok(code)
+}

@@ -1,0 +1,145 @@
+//! `agentsight sessions`: what was recorded.
+
+use std::fmt::Write as _;
+use std::process::ExitCode;
+
+use agentsight_store::{Mode, SessionSummary, Store};
+use serde_json::{Value, json};
+
+use crate::cli::SessionsArgs;
+use crate::commands::show::replay;
+use crate::report::sanitize;
+use crate::terminal;
+
+pub(crate) fn run(arguments: &SessionsArgs) -> anyhow::Result<ExitCode> {
+    let directory = &arguments.store.store;
+    let mut store = Store::open(directory, Mode::Read)?;
+    if store.needs_rebuild()? {
+        store = rebuilt(directory)?;
+    }
+    let sessions = store.sessions()?;
+    let text = if arguments.json {
+        let all: Vec<Value> = sessions.iter().map(as_json).collect();
+        serde_json::to_string_pretty(&all)? + "\n"
+    } else {
+        render(&sessions)
+    };
+    terminal::print(&text)?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Makes the index again: it is a view of the ledgers, and may be lost at any time.
+fn rebuilt(directory: &std::path::Path) -> anyhow::Result<Store> {
+    let mut store = Store::open(directory, Mode::Write)?;
+    let result = store.rebuild(|ledger| replay(ledger).map(|replayed| replayed.document))?;
+    eprintln!(
+        "agentsight: the index was made again from {} ledgers",
+        result.indexed.len()
+    );
+    if let Some(aside) = result.aside {
+        eprintln!(
+            "agentsight: the damaged index is kept as `{}`",
+            aside.display()
+        );
+    }
+    for (id, reason) in result.failed {
+        eprintln!("agentsight: session {id} could not be read: {reason}");
+    }
+    Ok(store)
+}
+
+fn as_json(session: &SessionSummary) -> Value {
+    json!({
+        "id": session.id,
+        "agent": session.agent,
+        "command": session.command,
+        "cwd": session.cwd,
+        "user": session.user,
+        "started_at": session.started_at,
+        "ended_at": session.ended_at,
+        "exit_code": session.exit_code,
+        "signal": session.signal,
+        "status": session.status,
+        "records": session.records,
+        "processes": session.processes,
+        "llm_calls": session.llm_calls,
+        "tool_calls": session.tool_calls,
+        "actions": session.actions,
+        "findings": session.findings,
+        "input_tokens": session.input_tokens,
+        "output_tokens": session.output_tokens,
+        "cost_usd": session.cost_usd,
+    })
+}
+
+fn render(sessions: &[SessionSummary]) -> String {
+    if sessions.is_empty() {
+        return "no sessions yet; record one with `agentsight run -- COMMAND`\n".to_owned();
+    }
+    let number = |known: bool, value: u64| {
+        if known {
+            value.to_string()
+        } else {
+            "?".to_owned()
+        }
+    };
+    let rows: Vec<[String; 8]> = sessions
+        .iter()
+        .map(|session| {
+            let tokens = session
+                .input_tokens
+                .zip(session.output_tokens)
+                .map_or("-".to_owned(), |(input, output)| {
+                    format!("{input}/{output}")
+                });
+            [
+                session.id.clone(),
+                session
+                    .started_at
+                    .get(..19)
+                    .unwrap_or_default()
+                    .replace('T', " "),
+                session.status.clone(),
+                sanitize(&session.agent).into_owned(),
+                number(session.indexed, session.llm_calls),
+                number(session.indexed, session.tool_calls),
+                number(session.indexed, session.processes),
+                tokens,
+            ]
+        })
+        .collect();
+    let titles = [
+        "SESSION",
+        "STARTED (UTC)",
+        "STATUS",
+        "AGENT",
+        "LLM",
+        "TOOLS",
+        "PROCS",
+        "TOKENS",
+    ];
+    table(&titles.map(str::to_owned), &rows)
+}
+
+fn table<const N: usize>(titles: &[String; N], rows: &[[String; N]]) -> String {
+    let mut widths = titles.each_ref().map(|title| title.chars().count());
+    for row in rows {
+        for (width, cell) in widths.iter_mut().zip(row) {
+            *width = (*width).max(cell.chars().count());
+        }
+    }
+    let mut text = String::new();
+    for row in std::iter::once(titles).chain(rows) {
+        let line = row
+            .iter()
+            .zip(widths)
+            .fold(String::new(), |mut line, (cell, width)| {
+                // Writing to a string cannot fail.
+                let _ = write!(line, "{cell:width$}  ");
+                line
+            });
+        text.push_str(line.trim_end());
+        text.push('\n');
+    }
+    text
+}

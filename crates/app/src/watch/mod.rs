@@ -1,0 +1,7 @@
+//! Watching: from the kernel's records to the ledger, the index and the report.
+
+mod pipeline;
+mod watcher;
+
+pub(crate) use pipeline::{Pipeline, PipelineOptions};
+pub(crate) use watcher::{Subject, watch};

@@ -1,0 +1,266 @@
+//! The stages after the sensor, one after the other: decode, put together, redact, write, file away.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+use agentsight_decode::records::{Decoder, Item};
+use agentsight_ledger::Writer;
+use agentsight_model::document::SessionDocument;
+use agentsight_model::{
+    ClassCounters, DropReason, Event, EventBody, EventClass, KTime, ProcessKey, SessionEnd,
+    SessionStart,
+};
+use agentsight_probe::KernelCounters;
+use agentsight_session::{Assembler, AssemblerOptions, SessionGraph};
+use anyhow::Context as _;
+
+/// How often written records become visible to readers, and how often they are made to survive a power
+/// failure.
+const FLUSH_EVERY: Duration = Duration::from_millis(250);
+const SYNC_EVERY: Duration = Duration::from_secs(1);
+
+/// How a session is recorded.
+pub(crate) struct PipelineOptions {
+    /// Directory of this session's ledger.
+    pub(crate) directory: PathBuf,
+    /// Whether message content is kept.
+    pub(crate) content: bool,
+    /// Key of the hashes that stand for secrets.
+    pub(crate) redaction_key: [u8; 32],
+}
+
+/// One session's way from records to facts.
+pub(crate) struct Pipeline {
+    decoder: Decoder,
+    assembler: Assembler,
+    writer: Writer,
+    graph: SessionGraph,
+    /// Records lost in user space, by class and reason.
+    lost: BTreeMap<(EventClass, DropReason), u64>,
+    reported_losses: BTreeMap<(EventClass, DropReason), u64>,
+    last_flush: Instant,
+    last_sync: Instant,
+    write_error: Option<anyhow::Error>,
+    // Buffers that are used again for each record.
+    items: Vec<Item>,
+    events: Vec<Event>,
+}
+
+impl Pipeline {
+    /// Opens the ledger and writes its first record.
+    pub(crate) fn begin(
+        options: PipelineOptions,
+        time: KTime,
+        root: ProcessKey,
+        start: SessionStart,
+    ) -> anyhow::Result<Self> {
+        let writer = Writer::create(
+            &options.directory,
+            &start.id,
+            agentsight_ledger::Options::default(),
+        )
+        .context("failed to begin the ledger")?;
+        let mut assembler_options = AssemblerOptions::new(options.redaction_key);
+        assembler_options.content = options.content;
+        let now = Instant::now();
+        let mut pipeline = Self {
+            decoder: Decoder::new(agentsight_probe::page_bytes()),
+            assembler: Assembler::new(assembler_options),
+            writer,
+            graph: SessionGraph::default(),
+            lost: BTreeMap::new(),
+            reported_losses: BTreeMap::new(),
+            last_flush: now,
+            last_sync: now,
+            write_error: None,
+            items: Vec::new(),
+            events: Vec::new(),
+        };
+        pipeline.fact(Event {
+            time,
+            process: root,
+            body: EventBody::SessionStart(Box::new(start)),
+        });
+        pipeline
+            .writer
+            .sync()
+            .context("failed to write the ledger")?;
+        Ok(pipeline)
+    }
+
+    /// Takes one kernel record.
+    pub(crate) fn record(&mut self, bytes: &[u8]) {
+        let mut items = std::mem::take(&mut self.items);
+        // What it says is wrong with a record is counted by the decoder, by class.
+        let _ = self.decoder.decode(bytes, &mut items);
+        for item in items.drain(..) {
+            self.item(item);
+        }
+        self.items = items;
+    }
+
+    fn item(&mut self, item: Item) {
+        let mut events = std::mem::take(&mut self.events);
+        match item {
+            Item::Payload(payload) => self.assembler.payload(payload, &mut events),
+            Item::StreamEnded(end) => self.assembler.end(end, &mut events),
+            Item::Handshake { .. } => {}
+            Item::Event(event) => {
+                // Both end what the process had in memory, its TLS connections with it.
+                if matches!(
+                    event.body,
+                    EventBody::ProcessExec(_) | EventBody::ProcessExit(_)
+                ) {
+                    self.assembler
+                        .process_exited(event.process, event.time, &mut events);
+                }
+                events.push(event);
+            }
+        }
+        for event in events.drain(..) {
+            self.fact(event);
+        }
+        self.events = events;
+    }
+
+    /// Writes a fact to the ledger and files it away.
+    pub(crate) fn fact(&mut self, mut event: Event) {
+        self.assembler.redact_event(&mut event);
+        match self.writer.append(&event) {
+            Ok(seq) => self.graph.apply(seq, &event),
+            Err(error) => {
+                if let Some(class) = class_of(&event.body) {
+                    *self
+                        .lost
+                        .entry((class, DropReason::WriteFailed))
+                        .or_default() += 1;
+                }
+                self.write_error.get_or_insert(error.into());
+            }
+        }
+    }
+
+    /// Makes what was written visible and durable, when it is time.
+    pub(crate) fn tick(&mut self) {
+        let now = Instant::now();
+        if now.duration_since(self.last_sync) >= SYNC_EVERY {
+            self.last_sync = now;
+            self.last_flush = now;
+            let result = self.writer.sync();
+            self.note(result);
+        } else if now.duration_since(self.last_flush) >= FLUSH_EVERY {
+            self.last_flush = now;
+            let result = self.writer.flush();
+            self.note(result);
+        }
+    }
+
+    fn note(&mut self, result: Result<(), agentsight_ledger::LedgerError>) {
+        if let Err(error) = result {
+            self.write_error.get_or_insert(error.into());
+        }
+    }
+
+    /// The first failure to write, if there was one. Facts from then on may be missing from the ledger.
+    pub(crate) fn take_write_error(&mut self) -> Option<anyhow::Error> {
+        self.write_error.take()
+    }
+
+    /// Writes a record of what was lost since the last time, so that a gap is part of the history.
+    pub(crate) fn record_losses(&mut self, kernel: &KernelCounters, time: KTime) {
+        let mut losses = self.lost.clone();
+        for (class, counters) in kernel {
+            for (reason, count) in &counters.dropped {
+                losses.insert((*class, *reason), *count);
+            }
+        }
+        for (class, count) in self.decoder.malformed() {
+            losses.insert((*class, DropReason::Malformed), *count);
+        }
+        for ((class, reason), count) in losses {
+            let reported = self.reported_losses.entry((class, reason)).or_default();
+            let fresh = count.saturating_sub(*reported);
+            *reported = count;
+            if fresh > 0 {
+                let loss = agentsight_model::Loss::new(class, reason, fresh);
+                self.fact(loss.into_event(time));
+            }
+        }
+    }
+
+    /// Ends the session: what is unfinished is put out as it is, the counters and the last record follow.
+    pub(crate) fn end(
+        mut self,
+        time: KTime,
+        root: ProcessKey,
+        kernel: &KernelCounters,
+        (exit_code, signal): (Option<i32>, Option<i32>),
+    ) -> anyhow::Result<(SessionDocument, agentsight_ledger::Head)> {
+        let mut items = Vec::new();
+        self.decoder.finish(&mut items);
+        for item in items {
+            self.item(item);
+        }
+        let mut events = Vec::new();
+        self.assembler.finish(time, &mut events);
+        for event in events {
+            self.fact(event);
+        }
+        self.record_losses(kernel, time);
+        let counters = self.counters(kernel);
+        self.fact(Event {
+            time,
+            process: root,
+            body: EventBody::SessionEnd(SessionEnd {
+                exit_code,
+                signal,
+                counters,
+            }),
+        });
+        let document = self.graph.document();
+        let head = self.writer.close().context("failed to close the ledger")?;
+        match self.write_error {
+            Some(error) => Err(error.context("failed to write the ledger")),
+            None => Ok((document, head)),
+        }
+    }
+
+    /// Counters of both sides: what the kernel produced, and what of it reached the end.
+    fn counters(&self, kernel: &KernelCounters) -> BTreeMap<EventClass, ClassCounters> {
+        let mut all = BTreeMap::new();
+        for class in EventClass::ALL {
+            let mut counters = kernel.get(&class).cloned().unwrap_or_default();
+            let write_failed = self
+                .lost
+                .get(&(class, DropReason::WriteFailed))
+                .copied()
+                .unwrap_or(0);
+            let received = self.decoder.received().get(&class).copied().unwrap_or(0);
+            counters.stored = received.saturating_sub(write_failed);
+            for (reason, count) in [
+                (DropReason::WriteFailed, write_failed),
+                (
+                    DropReason::Malformed,
+                    self.decoder.malformed().get(&class).copied().unwrap_or(0),
+                ),
+            ] {
+                if count > 0 {
+                    counters.dropped.insert(reason, count);
+                }
+            }
+            all.insert(class, counters);
+        }
+        all
+    }
+}
+
+fn class_of(body: &EventBody) -> Option<EventClass> {
+    match body.kind().split('.').next() {
+        Some("process") => Some(EventClass::Process),
+        Some("file") => Some(EventClass::File),
+        Some("network") => Some(EventClass::Network),
+        Some("llm" | "http" | "stream") => Some(EventClass::Tls),
+        _ => None,
+    }
+}

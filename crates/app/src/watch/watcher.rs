@@ -1,0 +1,351 @@
+//! One watched session from its first process to its report.
+
+use std::ffi::OsString;
+use std::fs::{File, OpenOptions};
+use std::io::{Read as _, Write as _};
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::{Path, PathBuf};
+use std::process::{ExitCode, ExitStatus};
+use std::time::{Duration, Instant};
+
+use agentsight_decode::records::{file_totals, socket_totals};
+use agentsight_model::document::SessionDocument;
+use agentsight_model::{Event, EventBody, ProcessKey, SessionStart};
+use agentsight_probe::launch::{self, CommandLine, RunAs, Running};
+use agentsight_probe::process::{RunningProcess, describe};
+use agentsight_probe::{ProbeError, Sensor, Totals, clock};
+use agentsight_store::{Mode, Store};
+use anyhow::Context as _;
+
+use super::{Pipeline, PipelineOptions};
+use crate::cli::WatchArgs;
+use crate::failure::{FAILURE, Failure, NOT_FOUND, NOT_RUNNABLE};
+use crate::{report, terminal};
+
+/// Longest time between two looks at the rings. Bulk records do not wake us.
+const POLL: Duration = Duration::from_millis(10);
+const SWEEP_EVERY: Duration = Duration::from_millis(500);
+/// All processes of one session carry this label; the field has room for more than one tree.
+const LABEL: u32 = 1;
+
+/// What is watched.
+pub(crate) enum Subject {
+    /// A command that we start.
+    Command(CommandLine),
+    /// Processes that run.
+    Processes(Vec<u32>),
+}
+
+/// Watches the subject to its end, prints the report, and gives the exit code.
+pub(crate) fn watch(subject: &Subject, arguments: &WatchArgs) -> anyhow::Result<ExitCode> {
+    let mut sensor = Sensor::load()?;
+    let mut store = Store::open(&arguments.store.store, Mode::Write)?;
+    let user = RunAs::sudo_caller();
+
+    launch::note_signals().context("failed to take over the signals")?;
+    let (mut tree, held) = match subject {
+        Subject::Command(line) => {
+            let held = launch::hold(line, user.as_ref()).context("failed to start a process")?;
+            (sensor.watch_tree(held.pid(), LABEL)?, Some(held))
+        }
+        Subject::Processes(pids) => {
+            let mut tree = Vec::new();
+            for &pid in pids {
+                tree.extend(sensor.watch_tree(pid, LABEL)?);
+            }
+            (tree, None)
+        }
+    };
+    tree.dedup();
+    let root = tree.first().map(|process| process.key).unwrap_or_default();
+
+    let start = session_start(subject, user, &sensor, !arguments.no_content);
+    let id = start.id.clone();
+    let options = PipelineOptions {
+        directory: store.session_dir(&id)?,
+        content: !arguments.no_content,
+        redaction_key: redaction_key(&arguments.store.store)?,
+    };
+    let mut pipeline = Pipeline::begin(options, clock::now(), root, start)?;
+
+    let mut session = Watched {
+        sensor: &mut sensor,
+        pipeline: &mut pipeline,
+        last_sweep: Instant::now(),
+        warned: false,
+    };
+    let outcome = match (held, subject) {
+        (Some(held), Subject::Command(line)) => match held.release() {
+            Ok(mut running) => Ok(Outcome::Ended(session.follow_command(&mut running)?)),
+            Err(error) => Err(not_runnable(&line.argv, &error)),
+        },
+        _ => {
+            session.announce(&tree);
+            session.follow_processes()?;
+            Ok(Outcome::Left)
+        }
+    };
+    session.wind_up()?;
+    let counters = sensor.control().counters()?;
+    let status = match &outcome {
+        Ok(Outcome::Ended(status)) => launch::code_and_signal(*status),
+        _ => (None, None),
+    };
+    let (document, head) = pipeline.end(clock::now(), root, &counters, status)?;
+    let blocks: Vec<_> = agentsight_ledger::blocks(&store.session_dir(&document.session.id)?)?
+        .filter_map(Result::ok)
+        .collect();
+    store
+        .index_session(&document, &blocks, Some(&head))
+        .context("failed to index the session; its ledger is complete")?;
+    hand_over(&document, arguments)?;
+    Ok(outcome?.exit_code())
+}
+
+enum Outcome {
+    Ended(ExitStatus),
+    Left,
+}
+
+impl Outcome {
+    fn exit_code(&self) -> ExitCode {
+        let Self::Ended(status) = self else {
+            return ExitCode::SUCCESS;
+        };
+        let (code, signal) = launch::code_and_signal(*status);
+        let code = code.unwrap_or_else(|| 128 + signal.unwrap_or(0));
+        ExitCode::from(u8::try_from(code).unwrap_or(FAILURE))
+    }
+}
+
+fn not_runnable(argv: &[OsString], error: &std::io::Error) -> anyhow::Error {
+    let name = argv
+        .first()
+        .map(|name| name.to_string_lossy())
+        .unwrap_or_default();
+    let found = error.kind() != std::io::ErrorKind::NotFound;
+    let code = if found { NOT_RUNNABLE } else { NOT_FOUND };
+    let failure = Failure::new(format!("failed to run `{name}`: {error}"), code);
+    let failure = if found {
+        failure
+    } else {
+        failure.hint("sudo may search other folders than your shell: try the full path, as `command -v` prints it")
+    };
+    failure.into()
+}
+
+/// A session while it is watched.
+struct Watched<'a> {
+    sensor: &'a mut Sensor,
+    pipeline: &'a mut Pipeline,
+    last_sweep: Instant,
+    warned: bool,
+}
+
+impl Watched<'_> {
+    /// Records the processes that ran before we came.
+    fn announce(&mut self, tree: &[RunningProcess]) {
+        for process in tree {
+            // One that has ended since has its exit in the record.
+            if let Ok(seen) = describe(*process) {
+                self.pipeline.fact(Event {
+                    time: clock::now(),
+                    process: process.key,
+                    body: EventBody::ProcessSeen(Box::new(seen)),
+                });
+            }
+        }
+    }
+
+    fn follow_command(&mut self, running: &mut Running) -> anyhow::Result<ExitStatus> {
+        loop {
+            self.round()?;
+            if let Some(signal) = launch::signal_to_forward() {
+                running.signal(signal);
+            }
+            if let Some(status) = running
+                .try_wait()
+                .context("failed to wait for the command")?
+            {
+                return Ok(status);
+            }
+        }
+    }
+
+    /// Until all of them have ended, or somebody ends us.
+    fn follow_processes(&mut self) -> anyhow::Result<()> {
+        while !launch::asked_to_end() && self.sensor.control().watched_count() > 0 {
+            self.round()?;
+        }
+        Ok(())
+    }
+
+    fn round(&mut self) -> anyhow::Result<()> {
+        let pipeline = &mut *self.pipeline;
+        let polled = self.sensor.poll(POLL, &mut |bytes| pipeline.record(bytes));
+        self.tolerate(polled)?;
+        if self.last_sweep.elapsed() >= SWEEP_EVERY {
+            self.last_sweep = Instant::now();
+            self.sweep()?;
+            let counters = self.sensor.control().counters()?;
+            self.pipeline.record_losses(&counters, clock::now());
+        }
+        self.pipeline.tick();
+        self.warn_of_write_error();
+        Ok(())
+    }
+
+    /// A probe that could not be attached makes us blind in one place; it does not end the watching.
+    fn tolerate(&mut self, result: Result<(), ProbeError>) -> anyhow::Result<()> {
+        match result {
+            Err(ProbeError::Refused { action, source }) if action.starts_with("attach") => {
+                eprintln!("agentsight: failed to {action}: {source}");
+                Ok(())
+            }
+            result => Ok(result?),
+        }
+    }
+
+    /// The watched command goes on, whatever happens to our record of it.
+    fn warn_of_write_error(&mut self) {
+        if let Some(error) = self.pipeline.take_write_error() {
+            if !self.warned {
+                eprintln!(
+                    "agentsight: failed to write the ledger, the record has a gap: {error:#}"
+                );
+            }
+            self.warned = true;
+        }
+    }
+
+    fn sweep(&mut self) -> anyhow::Result<()> {
+        let mut events = Vec::new();
+        let mut sockets = Vec::new();
+        self.sensor.sweep(&mut Totals {
+            file: &mut |owner, totals| events.push(file_totals(owner, totals)),
+            socket: &mut |owner, socket, totals| {
+                sockets.extend(socket_totals(owner, socket, totals))
+            },
+        })?;
+        for event in events.into_iter().chain(sockets) {
+            self.pipeline.fact(event);
+        }
+        Ok(())
+    }
+
+    /// Takes what is left after the subject has ended.
+    fn wind_up(&mut self) -> anyhow::Result<()> {
+        self.sensor.detach();
+        let pipeline = &mut *self.pipeline;
+        let drained = self.sensor.drain(&mut |bytes| pipeline.record(bytes));
+        self.tolerate(drained)?;
+        self.sweep()?;
+        let mut sockets: Vec<Event> = Vec::new();
+        self.sensor.last_sockets(&mut Totals {
+            file: &mut |_: ProcessKey, _| {},
+            socket: &mut |owner, socket, totals| {
+                sockets.extend(socket_totals(owner, socket, totals))
+            },
+        })?;
+        for event in sockets {
+            self.pipeline.fact(event);
+        }
+        self.warn_of_write_error();
+        Ok(())
+    }
+}
+
+fn session_start(
+    subject: &Subject,
+    user: Option<RunAs>,
+    sensor: &Sensor,
+    content: bool,
+) -> SessionStart {
+    let read = |path: &str| {
+        std::fs::read_to_string(path)
+            .map(|text| text.trim().to_owned())
+            .unwrap_or_default()
+    };
+    let user = user.or_else(RunAs::current);
+    SessionStart {
+        id: ulid::Ulid::new().to_string(),
+        agentsight_version: env!("CARGO_PKG_VERSION").to_owned(),
+        command: match subject {
+            Subject::Command(line) => line
+                .argv
+                .iter()
+                .map(|word| word.to_string_lossy().into_owned())
+                .collect(),
+            Subject::Processes(_) => Vec::new(),
+        },
+        cwd: match subject {
+            Subject::Command(CommandLine { cwd: Some(cwd), .. }) => cwd.clone(),
+            _ => std::env::current_dir().unwrap_or_default(),
+        }
+        .to_string_lossy()
+        .into_owned(),
+        uid: user.as_ref().map_or(0, |user| user.uid),
+        user: user.map(|user| user.name).unwrap_or_default(),
+        host: read("/proc/sys/kernel/hostname"),
+        kernel: read("/proc/sys/kernel/osrelease"),
+        boot_id: read("/proc/sys/kernel/random/boot_id"),
+        clock: clock::wall_clock(),
+        capabilities: sensor.capabilities().describe(),
+        content,
+    }
+}
+
+/// The store's key for the hashes that stand for secrets: made at first use, readable by its owner only.
+fn redaction_key(store: &Path) -> anyhow::Result<[u8; 32]> {
+    let path = store.join("redaction.key");
+    let context = || format!("failed to use `{}`", path.display());
+    let mut key = [0; 32];
+    let made = OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .mode(0o600)
+        .open(&path);
+    match made {
+        Ok(mut file) => {
+            File::open("/dev/urandom")
+                .and_then(|mut random| random.read_exact(&mut key))
+                .and_then(|()| file.write_all(&key))
+                .with_context(context)?;
+        }
+        Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {
+            File::open(&path)
+                .and_then(|mut file| file.read_exact(&mut key))
+                .with_context(context)?;
+        }
+        Err(error) => return Err(error).with_context(context),
+    }
+    Ok(key)
+}
+
+/// Prints the report and writes the document, as asked.
+fn hand_over(document: &SessionDocument, arguments: &WatchArgs) -> anyhow::Result<()> {
+    if !arguments.quiet {
+        let options = report::ReportOptions {
+            color: terminal::stderr_colour(),
+            width: terminal::width(),
+        };
+        let text = report::render(document, &options);
+        // The command's last line may have no end.
+        let _ = write!(std::io::stderr().lock(), "\n{text}");
+    }
+    match &arguments.json {
+        Some(path) => write_json(document, path),
+        None => Ok(()),
+    }
+}
+
+fn write_json(document: &SessionDocument, path: &PathBuf) -> anyhow::Result<()> {
+    let mut json = serde_json::to_string(document).context("failed to encode the session")?;
+    json.push('\n');
+    if path == Path::new("-") {
+        return terminal::print(&json).context("failed to write to standard output");
+    }
+    File::create(path)
+        .and_then(|mut file| file.write_all(json.as_bytes()))
+        .with_context(|| format!("failed to write `{}`", path.display()))
+}
