@@ -67,7 +67,7 @@ impl BlockBuilder {
             raw_limit: raw_limit.min(MAX_BLOCK_RAW_BYTES),
             leaves: Vec::new(),
             summary: Summary::EMPTY,
-            compressor: Compressor::new(level).map_err(LedgerError::Compress)?,
+            compressor: Compressor::new(level).map_err(LedgerError::Compression)?,
             stored: Vec::new(),
             codec: Codec::Plain,
             block: Vec::new(),
@@ -154,7 +154,7 @@ impl BlockBuilder {
             let length = self
                 .compressor
                 .compress_to_buffer(raw, &mut self.stored)
-                .map_err(LedgerError::Compress)?;
+                .map_err(LedgerError::Compression)?;
             let expands_too_much =
                 raw.len() > MAX_BLOCK_RAW_BYTES && raw.len() / MAX_EXPANSION > length;
             if length < raw.len() && !expands_too_much {

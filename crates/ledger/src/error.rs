@@ -43,9 +43,9 @@ pub enum LedgerError {
     /// The event could not be serialised.
     #[error("failed to encode an event")]
     Encode(#[source] serde_json::Error),
-    /// The compressor failed, which means that memory ran out.
-    #[error("failed to compress a block")]
-    Compress(#[source] io::Error),
+    /// The compression library failed, which means that memory ran out.
+    #[error("compression failed")]
+    Compression(#[source] io::Error),
     /// Written by a newer version.
     #[error("`{}` has format version {found}; this program reads version {supported}", path.display())]
     UnsupportedVersion {

@@ -57,7 +57,7 @@ impl Reader {
         Ok(Self {
             cursor: Cursor::open(dir)?,
             block: Block::default(),
-            unpacker: Unpacker::new().map_err(LedgerError::Compress)?,
+            unpacker: Unpacker::new().map_err(LedgerError::Compression)?,
             current: Current::at(BlockPosition {
                 segment: 1,
                 offset: 0,

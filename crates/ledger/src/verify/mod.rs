@@ -107,7 +107,7 @@ impl<'a> Verifier<'a> {
             session_id,
             state,
             block: Block::default(),
-            unpacker: Unpacker::new().map_err(LedgerError::Compress)?,
+            unpacker: Unpacker::new().map_err(LedgerError::Compression)?,
             beyond_head: 0,
             stopped: false,
             running: false,
