@@ -20,13 +20,16 @@ const MIN_BARE_BASE64: usize = 1024;
 
 /// Describes inline content given as base64, or as a `data:` URL, and notes it in `parts`.
 pub(crate) fn blob(encoded: &str, declared: Option<&str>, parts: &mut Vec<PartInfo>) -> Part {
-    let (url_type, digits) = match data_url(encoded) {
-        Some((media_type, digits)) => (Some(media_type), digits),
-        None => (None, encoded),
-    };
-    let info = describe(digits, url_type.or(declared));
+    let info = describe_encoded(encoded, declared);
     parts.push(info.clone());
     Part::Blob { info }
+}
+
+fn describe_encoded(encoded: &str, declared: Option<&str>) -> PartInfo {
+    match data_url(encoded) {
+        Some((media_type, digits)) => describe(digits, Some(media_type).or(declared)),
+        None => describe(encoded, declared),
+    }
 }
 
 /// Describes content that is inline or elsewhere, by what its URL says.
@@ -41,15 +44,16 @@ pub(crate) fn from_url(url: String, modality: &str, parts: &mut Vec<PartInfo>) -
     }
 }
 
-/// Replaces base64 anywhere in a value of unknown shape by what it stands for.
+/// Replaces base64 anywhere in a value of unknown shape by what it stands for. Only what is known media
+/// is noted in `parts`: much of it is encrypted state.
 pub(crate) fn strip(value: &mut Value, parts: &mut Vec<PartInfo>) {
     match value {
         Value::String(text) => {
             let bare = text.len() >= MIN_BARE_BASE64 && is_base64(text);
-            if (bare || data_url(text).is_some())
-                && let Part::Blob { info } = blob(text, None, parts)
-            {
+            if bare || data_url(text).is_some() {
+                let info = describe_encoded(text, None);
                 *value = to_value(&info);
+                parts.extend(info.mime_type.is_some().then_some(info));
             }
         }
         Value::Array(items) => items.iter_mut().for_each(|item| strip(item, parts)),

@@ -253,9 +253,12 @@ impl Exchange {
         target.split(['?', '#']).next().unwrap_or_default()
     }
 
-    /// Scheme, host and path, without query.
+    /// Scheme, host and path, without query; empty if the request was not seen.
     #[must_use]
     pub fn endpoint(&self) -> String {
+        if self.request.start == StartLine::Unseen {
+            return String::new();
+        }
         let scheme =
             split_absolute(self.request.target()).map_or(self.scheme, |(scheme, _, _)| scheme);
         format!("{scheme}://{}{}", self.host(), self.path())

@@ -2,10 +2,12 @@
 
 use std::collections::BTreeMap;
 
-use agentsight_model::{Message, Part, PartInfo, ToolDefinition, Usage};
+use agentsight_model::{Message, Part, ToolDefinition, Usage};
 use serde_json::{Map, Value};
 
-use super::reading::{Draft, Fields, StreamEvent, into_object, other, result_of, tool_call};
+use super::reading::{
+    Draft, Fields, Notes, StreamEvent, into_object, message, other, result_of, tool_call,
+};
 use super::{Context, Fit, Provider, Seen, Stream};
 use crate::media;
 
@@ -40,12 +42,12 @@ impl Provider for Anthropic {
     fn read_request(&self, mut body: Map<String, Value>, _: &Context, draft: &mut Draft) {
         draft.operation = "chat";
         draft.request_model = body.take_string("model");
-        let infos = &mut draft.parts;
-        draft.request.system = parts_of(body.take("system"), infos);
+        let notes = &mut draft.notes;
+        draft.request.system = parts_of(body.take("system"), notes);
         draft.request.messages = body
             .take_list("messages")
             .into_iter()
-            .map(|message| message_of(message, infos))
+            .map(|value| message(value, notes, message_of))
             .collect();
         draft.request.tools = body.take_list("tools").into_iter().map(tool_of).collect();
         draft.request.parameters = body;
@@ -74,7 +76,7 @@ fn read_message(mut body: Map<String, Value>, draft: &mut Draft) {
     if let Value::Object(usage) = body.take("usage") {
         draft.usage = usage_of(&usage);
     }
-    let parts = parts_of(body.take("content"), &mut draft.parts);
+    let parts = parts_of(body.take("content"), &mut draft.notes);
     draft.answer(parts);
 }
 
@@ -99,9 +101,8 @@ fn usage_of(usage: &Map<String, Value>) -> Usage {
     }
 }
 
-fn message_of(message: Value, infos: &mut Vec<PartInfo>) -> Message {
-    let mut message = into_object(message);
-    let parts = parts_of(message.take("content"), infos);
+fn message_of(mut message: Map<String, Value>, notes: &mut Notes) -> Message {
+    let parts = parts_of(message.take("content"), notes);
     let is_result = |part: &Part| matches!(part, Part::ToolCallResponse { .. });
     let role = match message.take_text("role") {
         _ if !parts.is_empty() && parts.iter().all(is_result) => "tool".to_owned(),
@@ -129,22 +130,22 @@ fn tool_of(tool: Value) -> ToolDefinition {
 }
 
 /// Content: a string, or a list of blocks.
-fn parts_of(content: Value, infos: &mut Vec<PartInfo>) -> Vec<Part> {
+fn parts_of(content: Value, notes: &mut Notes) -> Vec<Part> {
     match content {
         Value::String(content) => vec![Part::Text { content }],
         Value::Array(blocks) => blocks
             .into_iter()
-            .map(|block| part_of(block, infos))
+            .map(|block| part_of(block, notes))
             .collect(),
         Value::Null => Vec::new(),
-        content => vec![other("content", content, infos)],
+        content => vec![notes.misplaced("content", content)],
     }
 }
 
-fn part_of(block: Value, infos: &mut Vec<PartInfo>) -> Part {
+fn part_of(block: Value, notes: &mut Notes) -> Part {
     let mut block = match block {
         Value::Object(block) => block,
-        block => return other("content", block, infos),
+        block => return notes.misplaced("content", block),
     };
     let kind = block.text("type").to_owned();
     match kind.as_str() {
@@ -163,32 +164,36 @@ fn part_of(block: Value, infos: &mut Vec<PartInfo>) -> Part {
             name: block.take_text("name"),
             arguments: block.take("input"),
         },
-        "image" | "document" => media_of(&kind, block, infos),
+        "image" | "document" => media_of(&kind, block, notes),
         _ if kind.ends_with("tool_result") => Part::ToolCallResponse {
             id: block.take_string("tool_use_id"),
             name: None,
             is_error: block.get("is_error").and_then(Value::as_bool),
             response: match block.take("content") {
-                Value::Object(result) => match other("result", Value::Object(result), infos) {
+                Value::Object(result) => match other("result", Value::Object(result), notes) {
                     Part::Other { content, .. } => content,
                     _ => Value::Null,
                 },
-                content => result_of(parts_of(content, infos)),
+                content => result_of(parts_of(content, notes)),
             },
         },
-        _ => other(&kind, Value::Object(block), infos),
+        _ => other(&kind, Value::Object(block), notes),
     }
 }
 
-fn media_of(modality: &str, mut block: Map<String, Value>, infos: &mut Vec<PartInfo>) -> Part {
+fn media_of(modality: &str, mut block: Map<String, Value>, notes: &mut Notes) -> Part {
     let mut source = block.take_object("source");
     let mime_type = source.take_string("media_type");
     match source.text("type") {
-        "base64" => media::blob(&source.take_text("data"), mime_type.as_deref(), infos),
+        "base64" => media::blob(
+            &source.take_text("data"),
+            mime_type.as_deref(),
+            &mut notes.parts,
+        ),
         "text" => Part::Text {
             content: source.take_text("data"),
         },
-        "url" => media::from_url(source.take_text("url"), modality, infos),
+        "url" => media::from_url(source.take_text("url"), modality, &mut notes.parts),
         "file" => Part::Uri {
             modality: modality.to_owned(),
             mime_type,
@@ -196,7 +201,7 @@ fn media_of(modality: &str, mut block: Map<String, Value>, infos: &mut Vec<PartI
         },
         _ => {
             block.insert("source".to_owned(), Value::Object(source));
-            other(modality, Value::Object(block), infos)
+            other(modality, Value::Object(block), notes)
         }
     }
 }

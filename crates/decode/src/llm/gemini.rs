@@ -3,10 +3,10 @@
 
 use std::collections::BTreeMap;
 
-use agentsight_model::{Message, Part, PartInfo, ToolDefinition, Usage};
+use agentsight_model::{Message, Part, ToolDefinition, Usage};
 use serde_json::{Map, Value};
 
-use super::reading::{Draft, Fields, StreamEvent, into_object, other, push_text};
+use super::reading::{Draft, Fields, Notes, StreamEvent, into_object, message, other, push_text};
 use super::{Context, Fit, Provider, Seen, Stream};
 use crate::media;
 
@@ -51,16 +51,18 @@ impl Provider for Gemini {
         }
         let model = outer_model.or_else(|| body.take_string("model"));
         draft.request_model = model.or_else(|| model_in(&seen.path));
-        let infos = &mut draft.parts;
+        let notes = &mut draft.notes;
         for key in ["systemInstruction", "system_instruction"] {
             let instruction = match body.take(key) {
                 Value::String(text) => vec![Part::Text { content: text }],
-                instruction => parts_of(into_object(instruction).take_list("parts"), infos),
+                instruction => parts_of(into_object(instruction).take_list("parts"), notes),
             };
             draft.request.system.extend(instruction);
         }
         let contents = body.take_list("contents").into_iter();
-        draft.request.messages = contents.map(|content| message_of(content, infos)).collect();
+        draft.request.messages = contents
+            .map(|content| message(content, notes, message_of))
+            .collect();
         let tools = body.take_list("tools").into_iter();
         draft.request.tools = tools.flat_map(|tool| tools_of(into_object(tool))).collect();
         draft.request.parameters = body;
@@ -93,12 +95,8 @@ fn model_in(path: &str) -> Option<String> {
     Some(model.to_owned())
 }
 
-fn message_of(content: Value, infos: &mut Vec<PartInfo>) -> Message {
-    let mut content = match content {
-        Value::String(text) => Map::from_iter([("parts".to_owned(), text.into())]),
-        content => into_object(content),
-    };
-    let parts = parts_of(content.take_list("parts"), infos);
+fn message_of(mut content: Map<String, Value>, notes: &mut Notes) -> Message {
+    let parts = parts_of(content.take_list("parts"), notes);
     let is_result = |part: &Part| matches!(part, Part::ToolCallResponse { .. });
     let role = match content.text("role") {
         _ if !parts.is_empty() && parts.iter().all(is_result) => "tool",
@@ -137,14 +135,14 @@ fn tools_of(mut tool: Map<String, Value>) -> Vec<ToolDefinition> {
     functions.chain(built_in).collect()
 }
 
-fn parts_of(parts: Vec<Value>, infos: &mut Vec<PartInfo>) -> Vec<Part> {
-    parts.into_iter().map(|part| part_of(part, infos)).collect()
+fn parts_of(parts: Vec<Value>, notes: &mut Notes) -> Vec<Part> {
+    parts.into_iter().map(|part| part_of(part, notes)).collect()
 }
 
-fn part_of(part: Value, infos: &mut Vec<PartInfo>) -> Part {
+fn part_of(part: Value, notes: &mut Notes) -> Part {
     let mut part = match part {
-        Value::String(content) => return Part::Text { content },
-        part => into_object(part),
+        Value::Object(part) => part,
+        part => return notes.misplaced("part", part),
     };
     let thought = part.get("thought").and_then(Value::as_bool) == Some(true);
     if let Value::String(content) = part.take("text") {
@@ -170,11 +168,15 @@ fn part_of(part: Value, infos: &mut Vec<PartInfo>) -> Part {
         };
     }
     if let Some(result) = named("functionResponse", "function_response") {
-        return result_of(result, infos);
+        return result_of(result, notes);
     }
     if let Some(mut data) = named("inlineData", "inline_data") {
         let declared = data.take_first_string(&["mimeType", "mime_type"]);
-        return media::blob(&data.take_text("data"), declared.as_deref(), infos);
+        return media::blob(
+            &data.take_text("data"),
+            declared.as_deref(),
+            &mut notes.parts,
+        );
     }
     if let Some(mut file) = named("fileData", "file_data") {
         let mime_type = file.take_first_string(&["mimeType", "mime_type"]);
@@ -188,14 +190,14 @@ fn part_of(part: Value, infos: &mut Vec<PartInfo>) -> Part {
         };
     }
     let name = part.keys().next().cloned().unwrap_or_default();
-    other(&name, Value::Object(part), infos)
+    other(&name, Value::Object(part), notes)
 }
 
-fn result_of(mut result: Map<String, Value>, infos: &mut Vec<PartInfo>) -> Part {
+fn result_of(mut result: Map<String, Value>, notes: &mut Notes) -> Part {
     let mut response = result.take("response");
-    media::strip(&mut response, infos);
+    media::strip(&mut response, &mut notes.parts);
     // Media of a result stand beside it; their description joins the result.
-    let attached = parts_of(result.take_list("parts"), infos);
+    let attached = parts_of(result.take_list("parts"), notes);
     if let (Value::Object(map), false) = (&mut response, attached.is_empty()) {
         let attached = serde_json::to_value(&attached).unwrap_or_default();
         map.insert("parts".to_owned(), attached);
@@ -265,7 +267,7 @@ impl Assembly {
         let index = candidate.count("index").unwrap_or(0);
         let own = self.candidates.entry(index).or_default();
         let mut content = candidate.take_object("content");
-        for part in parts_of(content.take_list("parts"), &mut draft.parts) {
+        for part in parts_of(content.take_list("parts"), &mut draft.notes) {
             match part {
                 Part::Text { content } if content.is_empty() => {}
                 Part::Text { content } => push_text(&mut own.parts, content, false),

@@ -19,7 +19,7 @@ mod reading;
 use agentsight_model::{LlmCall, LlmError, ProcessKey};
 use serde_json::{Map, Value};
 
-use crate::http::{Exchange, Headers, Message, StartLine};
+use crate::http::{Exchange, Flaw, Headers, Message, StartLine};
 use crate::json::{self, Problem};
 use reading::{Draft, Form, StreamEvent, each_event, error_of, form_of, into_object, parse_body};
 
@@ -121,8 +121,10 @@ pub fn decode(exchange: &Exchange, process: ProcessKey, id: &str) -> Option<LlmC
     let response = exchange.response.as_ref();
     draft.request.body = exchange.request.body.info.clone();
     draft.response.body = response.map(|r| r.body.info.clone()).unwrap_or_default();
-    let complete = reader.problem.is_none() && draft.ended && exchange.is_complete();
-    let error = draft.error.or_else(|| reader.failure(complete));
+    let complete = draft.ended && reader.is_whole();
+    let error = draft
+        .error
+        .or_else(|| reader.failure(complete, draft.notes.malformed));
     Some(LlmCall {
         id: id.to_owned(),
         provider: provider_at(exchange.host()).unwrap_or(name).to_owned(),
@@ -143,7 +145,7 @@ pub fn decode(exchange: &Exchange, process: ProcessKey, id: &str) -> Option<LlmC
         finish_reasons: draft.finish_reasons,
         usage: draft.usage,
         error,
-        parts: draft.parts,
+        parts: draft.notes.parts,
     })
 }
 
@@ -300,13 +302,27 @@ impl<'a> Reader<'a> {
             let text = String::from_utf8_lossy(head).into_owned();
             answer = serde_json::json!({ "message": text });
         }
-        draft.ended = true;
+        draft.ended = response.body.info.complete || self.form != Form::Opaque;
         draft.fail(answer, self.status());
     }
 
-    /// What is wrong with a call that is not complete, where the provider says nothing.
-    fn failure(&self, complete: bool) -> Option<LlmError> {
+    /// Whether everything was seen that was said. Some clients leave once they have read the dialect's
+    /// end mark: what HTTP would have sent after it does not matter.
+    fn is_whole(&self) -> bool {
+        let answer = self
+            .exchange
+            .response
+            .as_ref()
+            .map(|response| response.body.flaw);
+        self.problem.is_none()
+            && self.exchange.request.body.info.complete
+            && matches!(answer, Some(None | Some(Flaw::Cut)))
+    }
+
+    /// What is wrong with a call, where the provider says nothing.
+    fn failure(&self, complete: bool, malformed: bool) -> Option<LlmError> {
         let (kind, message) = match self.problem {
+            _ if complete && malformed => ("malformed", "some values are of unexpected types"),
             _ if complete => return None,
             Some(Problem::Malformed) => ("malformed", "the body is no JSON from some point on"),
             Some(Problem::TooLarge) => ("malformed", "the body holds too many values"),

@@ -3,13 +3,13 @@
 
 use std::collections::BTreeMap;
 
-use agentsight_model::{Message, Part, PartInfo, ToolDefinition, Usage};
+use agentsight_model::{Message, Part, ToolDefinition, Usage};
 use serde_json::{Map, Value};
 
 use super::reading::{
-    DONE, Draft, Fields, StreamEvent, into_object, into_text, other, result_of, tool_call,
+    DONE, Draft, Fields, Notes, StreamEvent, into_object, into_text, other, result_of, tool_call,
 };
-use super::{Context, Fit, Provider, Seen, Stream};
+use super::{Context, Fit, Provider, Seen, Stream, reading};
 use crate::media;
 
 pub(super) struct OpenAiChat;
@@ -41,12 +41,12 @@ impl Provider for OpenAiChat {
         draft.request_model = body.take_string("model");
         draft.operation = "chat";
         for message in body.take_list("messages") {
-            let message = message_of(into_object(message), &mut draft.parts);
+            let message = reading::message(message, &mut draft.notes, message_of);
             draft.request.messages.push(message);
         }
         if draft.request.messages.is_empty() && body.contains_key("prompt") {
             draft.operation = "text_completion";
-            let parts = prompt_of(body.take("prompt"), &mut draft.parts);
+            let parts = prompt_of(body.take("prompt"), &mut draft.notes);
             let role = "user".to_owned();
             draft.request.messages.push(Message { role, parts });
         }
@@ -66,7 +66,7 @@ impl Provider for OpenAiChat {
             if let Value::String(text) = choice.take("text") {
                 message.insert("content".to_owned(), text.into());
             }
-            let parts = parts_of(&mut message, &mut draft.parts);
+            let parts = parts_of(&mut message, &mut draft.notes);
             draft.answer(parts);
         }
     }
@@ -128,7 +128,7 @@ fn usage_of(usage: &Map<String, Value>) -> Usage {
     }
 }
 
-fn prompt_of(prompt: Value, infos: &mut Vec<PartInfo>) -> Vec<Part> {
+fn prompt_of(prompt: Value, notes: &mut Notes) -> Vec<Part> {
     match prompt {
         Value::String(content) => vec![Part::Text { content }],
         Value::Array(items) if items.iter().all(Value::is_string) => items
@@ -137,7 +137,7 @@ fn prompt_of(prompt: Value, infos: &mut Vec<PartInfo>) -> Vec<Part> {
                 content: into_text(item),
             })
             .collect(),
-        prompt => vec![other("prompt", prompt, infos)],
+        prompt => vec![other("prompt", prompt, notes)],
     }
 }
 
@@ -160,11 +160,11 @@ fn tool_of(tool: Value) -> ToolDefinition {
     }
 }
 
-fn message_of(mut message: Map<String, Value>, infos: &mut Vec<PartInfo>) -> Message {
+fn message_of(mut message: Map<String, Value>, notes: &mut Notes) -> Message {
     let role = message.take_text("role");
     match role.as_str() {
         "tool" | "function" => {
-            let response = result_of(content_of(message.take("content"), infos));
+            let response = result_of(content_of(message.take("content"), notes));
             let part = Part::ToolCallResponse {
                 id: message.take_string("tool_call_id"),
                 name: message.take_string("name"),
@@ -177,7 +177,7 @@ fn message_of(mut message: Map<String, Value>, infos: &mut Vec<PartInfo>) -> Mes
             }
         }
         _ => Message {
-            parts: parts_of(&mut message, infos),
+            parts: parts_of(&mut message, notes),
             role: if role == "developer" {
                 "system".to_owned()
             } else {
@@ -188,18 +188,18 @@ fn message_of(mut message: Map<String, Value>, infos: &mut Vec<PartInfo>) -> Mes
 }
 
 /// The parts of a message, in the order in which a model makes them: reasoning, content, calls.
-fn parts_of(message: &mut Map<String, Value>, infos: &mut Vec<PartInfo>) -> Vec<Part> {
+fn parts_of(message: &mut Map<String, Value>, notes: &mut Notes) -> Vec<Part> {
     let mut parts = Vec::new();
     let reasoning = message.take_first_string(&["reasoning_content", "reasoning"]);
     parts.extend(reasoning.map(|content| Part::Reasoning { content }));
-    parts.extend(content_of(message.take("content"), infos));
+    parts.extend(content_of(message.take("content"), notes));
     let refusal = message.take_string("refusal");
     parts.extend(refusal.map(|content| Part::Text { content }));
     for image in message.take_list("images") {
-        parts.push(content_part(image, infos));
+        parts.push(content_part(image, notes));
     }
     if let Value::Object(audio) = message.take("audio") {
-        parts.push(other("audio", Value::Object(audio), infos));
+        parts.push(other("audio", Value::Object(audio), notes));
     }
     for call in message.take_list("tool_calls") {
         parts.push(call_of(into_object(call)));
@@ -233,23 +233,24 @@ fn call_of(mut call: Map<String, Value>) -> Part {
 }
 
 /// Content: a string, or a list of parts. Empty text, as beside tool calls, is no part.
-fn content_of(content: Value, infos: &mut Vec<PartInfo>) -> Vec<Part> {
+fn content_of(content: Value, notes: &mut Notes) -> Vec<Part> {
     match content {
         Value::Null => Vec::new(),
         Value::String(content) if content.is_empty() => Vec::new(),
         Value::String(content) => vec![Part::Text { content }],
         Value::Array(items) => items
             .into_iter()
-            .map(|item| content_part(item, infos))
+            .map(|item| content_part(item, notes))
             .collect(),
-        content => vec![other("content", content, infos)],
+        content => vec![notes.misplaced("content", content)],
     }
 }
 
-fn content_part(part: Value, infos: &mut Vec<PartInfo>) -> Part {
+fn content_part(part: Value, notes: &mut Notes) -> Part {
     let mut part = match part {
         Value::String(content) => return Part::Text { content },
-        part => into_object(part),
+        Value::Object(part) => part,
+        part => return notes.misplaced("content", part),
     };
     let kind = part.text("type").to_owned();
     match kind.as_str() {
@@ -264,17 +265,17 @@ fn content_part(part: Value, infos: &mut Vec<PartInfo>) -> Part {
                 Value::Object(mut inner) => inner.take_text("url"),
                 url => into_text(url),
             };
-            media::from_url(url, kind.trim_end_matches("_url"), infos)
+            media::from_url(url, kind.trim_end_matches("_url"), &mut notes.parts)
         }
         "input_audio" => {
             let mut audio = part.take_object("input_audio");
             let declared = format!("audio/{}", audio.take_text("format"));
-            media::blob(&audio.take_text("data"), Some(&declared), infos)
+            media::blob(&audio.take_text("data"), Some(&declared), &mut notes.parts)
         }
         "file" => {
             let mut file = part.take_object("file");
             match file.take_string("file_data") {
-                Some(data) => media::blob(&data, None, infos),
+                Some(data) => media::blob(&data, None, &mut notes.parts),
                 None => Part::Uri {
                     modality: "file".to_owned(),
                     mime_type: None,
@@ -284,7 +285,7 @@ fn content_part(part: Value, infos: &mut Vec<PartInfo>) -> Part {
                 },
             }
         }
-        _ => other(&kind, Value::Object(part), infos),
+        _ => other(&kind, Value::Object(part), notes),
     }
 }
 
@@ -344,7 +345,7 @@ impl Stream for Assembly {
     fn finish(self: Box<Self>, draft: &mut Draft) {
         for choice in self.choices.into_values() {
             draft.finish(choice.finish_reason.clone());
-            let parts = choice.finish(&mut draft.parts);
+            let parts = choice.finish(&mut draft.notes);
             draft.answer(parts);
         }
     }
@@ -394,7 +395,7 @@ impl Choice {
         }
     }
 
-    fn finish(self, infos: &mut Vec<PartInfo>) -> Vec<Part> {
+    fn finish(self, notes: &mut Notes) -> Vec<Part> {
         let mut parts = Vec::new();
         if !self.reasoning.is_empty() {
             parts.push(Part::Reasoning {
@@ -406,7 +407,7 @@ impl Choice {
                 parts.push(Part::Text { content });
             }
         }
-        parts.extend(self.whole.into_iter().map(|part| content_part(part, infos)));
+        parts.extend(self.whole.into_iter().map(|part| content_part(part, notes)));
         parts.extend(
             self.calls
                 .into_iter()

@@ -2,11 +2,12 @@
 
 use std::collections::BTreeMap;
 
-use agentsight_model::{Message, Part, PartInfo, ToolDefinition, Usage};
+use agentsight_model::{Message, Part, ToolDefinition, Usage};
 use serde_json::{Map, Value, json};
 
 use super::reading::{
-    Draft, Fields, StreamEvent, error_of, into_object, into_text, other, result_of, tool_call,
+    Draft, Fields, Notes, StreamEvent, error_of, into_object, into_text, message, other, result_of,
+    tool_call,
 };
 use super::{Context, Fit, Provider, Seen, Stream};
 use crate::media;
@@ -52,17 +53,17 @@ impl Provider for OpenAiResponses {
     fn read_request(&self, mut body: Map<String, Value>, _: &Context, draft: &mut Draft) {
         draft.operation = "chat";
         draft.request_model = body.take_string("model");
-        let infos = &mut draft.parts;
-        draft.request.system = content_of(body.take("instructions"), infos);
+        let notes = &mut draft.notes;
+        draft.request.system = content_of(body.take("instructions"), notes);
         draft.request.messages = match body.take("input") {
             Value::Null => Vec::new(),
             Value::Array(items) => items
                 .into_iter()
-                .map(|item| message_of(into_object(item), infos))
+                .map(|item| message(item, notes, message_of))
                 .collect(),
             input => vec![Message {
                 role: "user".to_owned(),
-                parts: content_of(input, infos),
+                parts: content_of(input, notes),
             }],
         };
         draft.request.tools = body.take_list("tools").into_iter().map(tool_of).collect();
@@ -99,7 +100,7 @@ fn read_response(mut body: Map<String, Value>, items: Vec<Value>, draft: &mut Dr
     }
     let mut parts = Vec::new();
     for item in output {
-        parts.extend(parts_of(into_object(item), &mut draft.parts));
+        parts.extend(parts_of(into_object(item), &mut draft.notes));
     }
     draft.answer(parts);
 }
@@ -133,9 +134,9 @@ fn tool_of(tool: Value) -> ToolDefinition {
 }
 
 /// An item of the input, as a message of whoever it is from.
-fn message_of(mut item: Map<String, Value>, infos: &mut Vec<PartInfo>) -> Message {
+fn message_of(mut item: Map<String, Value>, notes: &mut Notes) -> Message {
     let role = item.take_string("role");
-    let parts = parts_of(item, infos);
+    let parts = parts_of(item, notes);
     let is_result = |part: &Part| matches!(part, Part::ToolCallResponse { .. });
     let role = match role.as_deref() {
         Some("developer") => "system",
@@ -150,10 +151,10 @@ fn message_of(mut item: Map<String, Value>, infos: &mut Vec<PartInfo>) -> Messag
 }
 
 /// The parts of an item of input or output.
-fn parts_of(mut item: Map<String, Value>, infos: &mut Vec<PartInfo>) -> Vec<Part> {
+fn parts_of(mut item: Map<String, Value>, notes: &mut Notes) -> Vec<Part> {
     let kind = item.text("type").to_owned();
     match kind.as_str() {
-        "message" | "" => content_of(item.take("content"), infos),
+        "message" | "" => content_of(item.take("content"), notes),
         "reasoning" => vec![reasoning_of(item)],
         "function_call" => {
             let id = item.take_first_string(&["call_id", "id"]);
@@ -169,14 +170,21 @@ fn parts_of(mut item: Map<String, Value>, infos: &mut Vec<PartInfo>) -> Vec<Part
             call_of(kind.trim_end_matches("_call"), "action", item)
         }
         "apply_patch_call" => call_of("apply_patch", "operation", item),
-        "mcp_call" => mcp_call_of(item, infos),
+        "image_generation_call" if !item.text("result").is_empty() => {
+            vec![media::blob(
+                &item.take_text("result"),
+                None,
+                &mut notes.parts,
+            )]
+        }
+        "mcp_call" => mcp_call_of(item, notes),
         _ if kind.ends_with("_output") => vec![Part::ToolCallResponse {
             id: item.take_first_string(&["call_id", "id"]),
             name: None,
-            response: output_of(item.take("output"), infos),
+            response: output_of(item.take("output"), notes),
             is_error: None,
         }],
-        _ => vec![other(&kind, Value::Object(item), infos)],
+        _ => vec![other(&kind, Value::Object(item), notes)],
     }
 }
 
@@ -190,7 +198,7 @@ fn call_of(name: &str, key: &str, mut item: Map<String, Value>) -> Vec<Part> {
 }
 
 /// A call that the provider made itself; its result is in the same item.
-fn mcp_call_of(mut item: Map<String, Value>, infos: &mut Vec<PartInfo>) -> Vec<Part> {
+fn mcp_call_of(mut item: Map<String, Value>, notes: &mut Notes) -> Vec<Part> {
     let id = item.take_string("id");
     let name = item.take_text("name");
     let error = item.take("error");
@@ -205,7 +213,7 @@ fn mcp_call_of(mut item: Map<String, Value>, infos: &mut Vec<PartInfo>) -> Vec<P
     let result = Part::ToolCallResponse {
         id,
         name: Some(name),
-        response: output_of(output, infos),
+        response: output_of(output, notes),
         is_error,
     };
     vec![call, result]
@@ -226,14 +234,14 @@ fn reasoning_of(mut item: Map<String, Value>) -> Part {
     }
 }
 
-fn output_of(output: Value, infos: &mut Vec<PartInfo>) -> Value {
+fn output_of(output: Value, notes: &mut Notes) -> Value {
     match output {
         Value::String(text) => Value::String(text),
         Value::Array(items) if items.iter().all(is_content_part) => {
-            result_of(content_of(Value::Array(items), infos))
+            result_of(content_of(Value::Array(items), notes))
         }
         mut output => {
-            media::strip(&mut output, infos);
+            media::strip(&mut output, &mut notes.parts);
             output
         }
     }
@@ -247,20 +255,23 @@ fn is_content_part(value: &Value) -> bool {
     kind.starts_with("input_") || kind.starts_with("output_")
 }
 
-fn content_of(content: Value, infos: &mut Vec<PartInfo>) -> Vec<Part> {
+fn content_of(content: Value, notes: &mut Notes) -> Vec<Part> {
     match content {
         Value::Null => Vec::new(),
         Value::String(content) => vec![Part::Text { content }],
         Value::Array(items) => items
             .into_iter()
-            .map(|item| content_part(item, infos))
+            .map(|item| content_part(item, notes))
             .collect(),
-        content => vec![other("content", content, infos)],
+        content => vec![notes.misplaced("content", content)],
     }
 }
 
-fn content_part(part: Value, infos: &mut Vec<PartInfo>) -> Part {
-    let mut part = into_object(part);
+fn content_part(part: Value, notes: &mut Notes) -> Part {
+    let mut part = match part {
+        Value::Object(part) => part,
+        part => return notes.misplaced("content", part),
+    };
     let kind = part.text("type").to_owned();
     match kind.as_str() {
         "input_text" | "output_text" | "text" | "summary_text" => Part::Text {
@@ -273,17 +284,19 @@ fn content_part(part: Value, infos: &mut Vec<PartInfo>) -> Part {
             let modality = kind.trim_start_matches("input_");
             let inline = part.take_string("file_data");
             match part.take_first_string(&["image_url", "file_url", "file_id", "filename"]) {
-                _ if inline.is_some() => media::blob(&inline.unwrap_or_default(), None, infos),
-                Some(url) => media::from_url(url, modality, infos),
-                None => other(&kind, Value::Object(part), infos),
+                _ if inline.is_some() => {
+                    media::blob(&inline.unwrap_or_default(), None, &mut notes.parts)
+                }
+                Some(url) => media::from_url(url, modality, &mut notes.parts),
+                None => other(&kind, Value::Object(part), notes),
             }
         }
         "input_audio" => {
             let mut audio = part.take_object("input_audio");
             let declared = format!("audio/{}", audio.take_text("format"));
-            media::blob(&audio.take_text("data"), Some(&declared), infos)
+            media::blob(&audio.take_text("data"), Some(&declared), &mut notes.parts)
         }
-        _ => other(&kind, Value::Object(part), infos),
+        _ => other(&kind, Value::Object(part), notes),
     }
 }
 
@@ -324,6 +337,10 @@ impl Stream for Assembly {
             "response.completed" | "response.incomplete" | "response.failed" => {
                 draft.ended = true;
                 self.response = event.take_object("response");
+                let status = kind.trim_start_matches("response.");
+                self.response
+                    .entry("status")
+                    .or_insert_with(|| status.into());
             }
             "response.created" | "response.in_progress" | "response.queued" => {
                 self.response = event.take_object("response");

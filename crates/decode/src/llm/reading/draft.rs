@@ -17,9 +17,26 @@ pub(crate) struct Draft {
     pub(crate) finish_reasons: Vec<String>,
     pub(crate) usage: Usage,
     pub(crate) error: Option<LlmError>,
-    pub(crate) parts: Vec<PartInfo>,
+    pub(crate) notes: Notes,
     /// Whether the answer went on to the dialect's own end mark.
     pub(crate) ended: bool,
+}
+
+/// What is noted on the way through the pieces of a conversation.
+#[derive(Debug, Default)]
+pub(crate) struct Notes {
+    /// Every piece that is not text.
+    pub(crate) parts: Vec<PartInfo>,
+    /// Whether something was of a type that cannot stand where it stood.
+    pub(crate) malformed: bool,
+}
+
+impl Notes {
+    /// Keeps a value that cannot stand where it stands.
+    pub(crate) fn misplaced(&mut self, name: &str, content: Value) -> Part {
+        self.malformed = true;
+        other(name, content, self)
+    }
 }
 
 impl Draft {
@@ -91,12 +108,27 @@ pub(crate) fn tool_call(id: Option<String>, name: String, arguments: String) -> 
 }
 
 /// A piece that is not known, without the base64 in it.
-pub(crate) fn other(name: &str, mut content: Value, infos: &mut Vec<PartInfo>) -> Part {
-    media::strip(&mut content, infos);
+pub(crate) fn other(name: &str, mut content: Value, notes: &mut Notes) -> Part {
+    media::strip(&mut content, &mut notes.parts);
     let name = if name.is_empty() { "unknown" } else { name };
     Part::Other {
         name: name.to_owned(),
         content,
+    }
+}
+
+/// A message, by `read` if it is an object; anything else is kept as it is.
+pub(crate) fn message(
+    value: Value,
+    notes: &mut Notes,
+    read: impl FnOnce(Map<String, Value>, &mut Notes) -> Message,
+) -> Message {
+    match value {
+        Value::Object(map) => read(map, notes),
+        value => Message {
+            role: String::new(),
+            parts: vec![notes.misplaced("message", value)],
+        },
     }
 }
 

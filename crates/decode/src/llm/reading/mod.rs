@@ -8,7 +8,7 @@ use serde_json::{Map, Value};
 use crate::http::sse::{Event, Parser};
 use crate::http::{Body, Message};
 use crate::json::{self, Parsed, Problem};
-pub(crate) use draft::{Draft, error_of, other, push_text, result_of, tool_call};
+pub(crate) use draft::{Draft, Notes, error_of, message, other, push_text, result_of, tool_call};
 pub(crate) use fields::{Fields, into_object, into_text};
 
 /// Bytes of a stream that are parsed before their events are handed on.

@@ -1,0 +1,165 @@
+//! Recorded and hand-made connections, and the calls that come out of them.
+//!
+//! A case is a folder `golden/<provider>/<case>/`: `in.req` and `in.resp` hold the bytes of the two
+//! directions, `calls.snap` the calls. The cases `sdk_*` were recorded between the providers' own SDKs
+//! and a mock server; the others are made by hand from the formats. All keys in them are made up.
+//! `INSTA_UPDATE=always cargo test -p agentsight-decode --test golden` writes the snapshots anew.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+mod support;
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use agentsight_decode::http::Exchange;
+use agentsight_decode::llm;
+use agentsight_decode::redact::Redactor;
+use agentsight_model::{LlmCall, ProcessKey};
+use proptest::prelude::*;
+use support::{decode, received, sent};
+
+fn subfolders(folder: &Path) -> Vec<PathBuf> {
+    let entries = fs::read_dir(folder)
+        .unwrap()
+        .map(|entry| entry.unwrap().path());
+    let mut folders: Vec<_> = entries.filter(|path| path.is_dir()).collect();
+    folders.sort();
+    folders
+}
+
+fn cases() -> Vec<PathBuf> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden");
+    subfolders(&root)
+        .iter()
+        .flat_map(|p| subfolders(p))
+        .collect()
+}
+
+fn exchanges(request: &[u8], response: &[u8]) -> Vec<Exchange> {
+    decode(&vec![sent(request), received(response)])
+}
+
+fn calls(exchanges: &[Exchange]) -> Vec<LlmCall> {
+    let redactor = Redactor::new([7; 32]);
+    let process = ProcessKey {
+        tgid: 42,
+        start_ns: 7,
+    };
+    let mut calls: Vec<LlmCall> = exchanges
+        .iter()
+        .filter_map(|exchange| llm::decode(exchange, process, "llm-1"))
+        .collect();
+    calls.iter_mut().for_each(|call| redactor.call(call));
+    calls
+}
+
+fn read(case: &Path) -> (Vec<u8>, Vec<u8>) {
+    let request = fs::read(case.join("in.req")).unwrap();
+    let response = fs::read(case.join("in.resp")).unwrap_or_default();
+    (request, response)
+}
+
+#[test]
+fn recorded_connections_give_the_calls_they_gave_before() {
+    for case in cases() {
+        let (request, response) = read(&case);
+        let calls = calls(&exchanges(&request, &response));
+        let mut settings = insta::Settings::clone_current();
+        settings.set_snapshot_path(&case);
+        settings.set_prepend_module_to_snapshot(false);
+        settings.set_omit_expression(true);
+        settings.bind(|| insta::assert_json_snapshot!("calls", calls));
+    }
+}
+
+#[test]
+fn no_key_of_a_recording_survives() {
+    for case in cases() {
+        let (request, response) = read(&case);
+        let written = serde_json::to_string(&calls(&exchanges(&request, &response))).unwrap();
+        for key in ["0123456789abcdef", "abc123def456", "AIzaSy"] {
+            assert!(!written.contains(key), "{key} in {}", case.display());
+        }
+    }
+}
+
+#[test]
+fn redacting_a_call_twice_is_redacting_it_once() {
+    let redactor = Redactor::new([7; 32]);
+    for case in cases() {
+        let (request, response) = read(&case);
+        for mut call in calls(&exchanges(&request, &response)) {
+            let once = call.clone();
+            redactor.call(&mut call);
+            assert_eq!(call, once, "{}", case.display());
+        }
+    }
+}
+
+#[test]
+fn every_call_can_be_read_back() {
+    for case in cases() {
+        let (request, response) = read(&case);
+        for call in calls(&exchanges(&request, &response)) {
+            let written = serde_json::to_string(&call).unwrap();
+            let read: LlmCall = serde_json::from_str(&written).unwrap();
+            assert_eq!(read, call, "{}", case.display());
+        }
+    }
+}
+
+/// One byte of a recording changed, or the recording cut.
+fn any_mutation() -> impl Strategy<Value = Vec<(prop::sample::Index, Option<u8>)>> {
+    prop::collection::vec((any::<prop::sample::Index>(), any::<Option<u8>>()), 1..5)
+}
+
+fn mutate(bytes: &mut Vec<u8>, mutations: &[(prop::sample::Index, Option<u8>)]) {
+    for (at, value) in mutations {
+        if bytes.is_empty() {
+            return;
+        }
+        let place = at.index(bytes.len());
+        match value {
+            Some(value) => bytes[place] = *value,
+            None => bytes.truncate(place),
+        }
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig {
+        failure_persistence: None,
+        ..ProptestConfig::default()
+    })]
+
+    #[test]
+    fn mutated_recordings_never_panic(
+        case in any::<prop::sample::Index>(),
+        of_request in any_mutation(),
+        of_response in any_mutation(),
+    ) {
+        let cases = cases();
+        let (mut request, mut response) = read(&cases[case.index(cases.len())]);
+        mutate(&mut request, &of_request);
+        mutate(&mut response, &of_response);
+        for call in calls(&exchanges(&request, &response)) {
+            let written = serde_json::to_string(&call).unwrap();
+            prop_assert_eq!(serde_json::from_str::<LlmCall>(&written).unwrap(), call);
+        }
+    }
+
+    #[test]
+    fn a_cut_recording_is_never_complete(
+        case in any::<prop::sample::Index>(),
+        cut in any::<prop::sample::Index>(),
+    ) {
+        let cases = cases();
+        let (request, mut response) = read(&cases[case.index(cases.len())]);
+        let whole = calls(&exchanges(&request, &response));
+        response.truncate(cut.index(response.len().max(1)));
+        let part = calls(&exchanges(&request, &response));
+        let complete = |calls: &[LlmCall]| calls.iter().filter(|call| call.complete).count();
+        prop_assert!(complete(&part) <= complete(&whole));
+        prop_assert!(part.iter().filter(|call| !call.complete).all(|call| call.error.is_some()));
+    }
+}
