@@ -2,6 +2,8 @@
 
 mod story;
 
+use std::net::SocketAddr;
+
 use agentsight_model::*;
 use agentsight_session::{GraphLimits, SessionGraph};
 use proptest::prelude::*;
@@ -567,13 +569,13 @@ fn any_event() -> impl Strategy<Value = Event> {
                     socket: SocketId(number),
                     protocol: NetworkProtocol::Udp,
                     local: None,
-                    remote: "[::1]:53".parse().unwrap(),
+                    remote: SocketAddr::from(([0; 16], 53)),
                 }),
                 9 => EventBody::NetworkClose(NetworkClose {
                     socket: SocketId(number),
                     protocol: NetworkProtocol::Tcp,
                     local: None,
-                    remote: Some("1.2.3.4:5".parse().unwrap()),
+                    remote: Some(SocketAddr::from(([1, 2, 3, 4], 5))),
                     sent_bytes: u64::MAX,
                     received_bytes: u64::MAX,
                 }),
