@@ -27,7 +27,7 @@ pub(crate) fn blob(encoded: &str, declared: Option<&str>, parts: &mut Vec<PartIn
 
 fn describe_encoded(encoded: &str, declared: Option<&str>) -> PartInfo {
     match data_url(encoded) {
-        Some((media_type, digits)) => describe(digits, Some(media_type).or(declared)),
+        Some((media_type, digits)) => describe(digits, Some(media_type)),
         None => describe(encoded, declared),
     }
 }

@@ -5,14 +5,13 @@
 //! guesses which request a response belongs to: it leaves the request without a response, and the
 //! response without a request.
 
-use std::collections::VecDeque;
-
 use agentsight_model::{Direction, KTime};
 
 use super::body::{BodyReader, Framing};
 use super::chunked::Progress;
 use super::head::{Head, HeadReader, Start};
 use super::message::{Exchange, Flaw, Message, StartLine};
+use super::pairing::{Pair, Pairing, protocol_name};
 use super::{Fault, Limits};
 
 /// Decoder of one connection.
@@ -23,10 +22,7 @@ pub(super) struct Http1 {
     received: Side,
     /// Known once a head was read.
     requests_from: Option<Direction>,
-    /// Requests without a whole response, oldest first. Only the last one can be unfinished.
-    pending: VecDeque<Pending>,
-    /// Whether bytes were lost while several responses were due.
-    pairing_lost: bool,
+    pairing: Pairing,
     skipped_bytes: u64,
     fault: Option<Fault>,
     switched: Option<String>,
@@ -58,17 +54,6 @@ struct OpenMessage {
     orphan: bool,
 }
 
-/// A request that waits for its end, its response, or both.
-#[derive(Default)]
-struct Pending {
-    method: String,
-    upgrade: Option<String>,
-    /// Whether the client announced that it waits for leave to send the body, and got none yet.
-    awaits_leave: bool,
-    request: Option<Message>,
-    response: Option<Message>,
-}
-
 impl Http1 {
     pub(super) fn new(limits: Limits, scheme: &'static str) -> Self {
         Self {
@@ -77,8 +62,7 @@ impl Http1 {
             sent: Side::default(),
             received: Side::default(),
             requests_from: None,
-            pending: VecDeque::new(),
-            pairing_lost: false,
+            pairing: Pairing::default(),
             skipped_bytes: 0,
             fault: None,
             switched: None,
@@ -107,15 +91,12 @@ impl Http1 {
 
     /// Bytes of bodies and heads held in memory.
     pub(super) fn buffered_bytes(&self) -> usize {
-        let open = [&self.sent, &self.received].map(|side| match &side.state {
+        let [sent, received] = [&self.sent, &self.received].map(|side| match &side.state {
             State::Head(reader) => reader.buffered().len(),
             State::Body(open) => open.reader.kept_bytes(),
         });
-        let messages = self.pending.iter().flat_map(|p| [&p.request, &p.response]);
-        let pending = messages.flatten().map(|message| message.body.bytes.len());
-        open.into_iter()
-            .chain(pending)
-            .fold(0, usize::saturating_add)
+        let open = sent.saturating_add(received);
+        open.saturating_add(self.pairing.body_bytes())
     }
 
     /// Takes bytes; those after a switch to another protocol are left in `input`.
@@ -171,7 +152,9 @@ impl Http1 {
                 }
             }
         }
-        self.emit_while(|_| true, out);
+        while let Some(pair) = self.pairing.pop() {
+            out.push(self.exchange(pair));
+        }
     }
 
     fn side(&mut self, direction: Direction) -> &mut Side {
@@ -248,8 +231,8 @@ impl Http1 {
         if self.is_recognised() {
             self.fault.get_or_insert(Fault::OutOfStep);
         }
-        if self.requests_from == Some(opposite(direction)) && self.pending.len() > 1 {
-            self.pairing_lost = true;
+        if self.requests_from == Some(opposite(direction)) {
+            self.pairing.note_loss();
         }
     }
 
@@ -268,20 +251,13 @@ impl Http1 {
             // A client that waits for answers before it asks again has had them: they were lost.
             self.give_up_pending(out);
         }
-        while self.pending.len() >= self.limits.pending_requests {
+        if self.pairing.len() >= self.limits.pending_requests {
             self.fault.get_or_insert(Fault::TooManyPending);
-            let Some(oldest) = self.pending.pop_front() else {
-                break;
-            };
-            self.emit(oldest, out);
+            let oldest = self.pairing.pop();
+            out.extend(oldest.map(|pair| self.exchange(pair)));
         }
         let message = message_of(head);
-        self.pending.push_back(Pending {
-            method: message.method().to_owned(),
-            upgrade: message.headers.get("upgrade").map(protocol_name),
-            awaits_leave: message.headers.has_element("expect", "100-continue"),
-            ..Pending::default()
-        });
+        self.pairing.begin_request(&message);
         let framing = Framing::declared(&message.headers, Framing::EMPTY);
         self.begin_body(direction, message, framing, false, time, out);
     }
@@ -295,35 +271,34 @@ impl Http1 {
     ) {
         let message = message_of(head);
         let status = message.status().unwrap_or_default();
-        if std::mem::take(&mut self.pairing_lost) {
+        if self.pairing.take_uncertain() {
             self.give_up_pending(out);
         }
-        let request = self.pending.front_mut().filter(|p| p.response.is_none());
         if (100..200).contains(&status) && status != 101 {
             // An interim response: the one that counts follows.
-            if let Some(request) = request {
-                request.awaits_leave = false;
-            }
+            self.pairing.give_leave();
             return;
         }
-        let orphan = request.is_none();
-        let (method, upgrade) = request.map_or((String::new(), None), |request| {
-            (request.method.clone(), request.upgrade.clone())
-        });
+        let expected = self.pairing.begin_response();
         let success = (200..300).contains(&status);
         if status == 101 {
             let named = message.headers.get("upgrade").map(protocol_name);
-            self.switched = Some(named.or(upgrade).unwrap_or_else(|| "unknown".to_owned()));
-        } else if method == "CONNECT" && success {
+            self.switched = Some(
+                named
+                    .or(expected.upgrade)
+                    .unwrap_or_else(|| "unknown".to_owned()),
+            );
+        } else if expected.method == "CONNECT" && success {
             self.switched = Some("tunnel".to_owned());
         }
-        let bodiless = self.switched.is_some() || method == "HEAD" || matches!(status, 204 | 304);
+        let head = expected.method == "HEAD";
+        let bodiless = self.switched.is_some() || head || matches!(status, 204 | 304);
         let framing = if bodiless {
             Some(Framing::EMPTY)
         } else {
             Framing::declared(&message.headers, Framing::UntilClose)
         };
-        self.begin_body(direction, message, framing, orphan, time, out);
+        self.begin_body(direction, message, framing, expected.orphan, time, out);
     }
 
     fn begin_body(
@@ -369,27 +344,20 @@ impl Http1 {
         message.body = open.reader.finish(flaw);
         message.ended = time;
         if self.requests_from == Some(direction) {
-            if let Some(pending) = self.pending.back_mut() {
-                pending.request = Some(message);
-            }
+            self.pairing.end_request(message);
         } else if orphan {
-            let pending = Pending {
-                response: Some(message),
-                ..Pending::default()
-            };
-            self.emit(pending, out);
-        } else if let Some(pending) = self.pending.front_mut() {
-            pending.response = Some(message);
+            out.push(self.exchange((Message::default(), Some(message))));
+        } else {
+            self.pairing.end_response(message);
             self.end_refused_request(time);
         }
-        self.emit_while(Pending::is_whole, out);
+        while let Some(pair) = self.pairing.pop_whole() {
+            out.push(self.exchange(pair));
+        }
     }
 
-    /// Ends a request whose client asked for leave to send the body and got the answer instead: the
-    /// body never comes (RFC 9110, section 10.1.1).
     fn end_refused_request(&mut self, time: KTime) {
-        let refused =
-            self.pending.len() == 1 && self.pending.front().is_some_and(|p| p.awaits_leave);
+        let refused = self.pairing.is_refused();
         let Some(requests) = self.requests_from.filter(|_| refused) else {
             return;
         };
@@ -398,9 +366,7 @@ impl Http1 {
                 let mut message = open.message;
                 message.body = open.reader.finish(Some(Flaw::Cut));
                 message.ended = time;
-                if let Some(pending) = self.pending.front_mut() {
-                    pending.request = Some(message);
-                }
+                self.pairing.end_request(message);
                 self.side(requests).state = State::Head(HeadReader::hunting());
             }
             state => self.side(requests).state = state,
@@ -413,31 +379,20 @@ impl Http1 {
 
     /// Lets go of all requests whose response can no longer be told from others.
     fn give_up_pending(&mut self, out: &mut Vec<Exchange>) {
-        self.emit_while(|pending| pending.request.is_some(), out);
-    }
-
-    fn emit_while(&mut self, ready: impl Fn(&Pending) -> bool, out: &mut Vec<Exchange>) {
-        while self.pending.front().is_some_and(&ready) {
-            if let Some(pending) = self.pending.pop_front() {
-                self.emit(pending, out);
-            }
+        while let Some(pair) = self.pairing.pop_ended() {
+            out.push(self.exchange(pair));
         }
     }
 
-    fn emit(&mut self, pending: Pending, out: &mut Vec<Exchange>) {
-        out.push(Exchange {
+    fn exchange(&self, pair: Pair) -> Exchange {
+        let (request, response) = pair;
+        Exchange {
             transport: "http/1.1",
             scheme: self.scheme,
             requests_from: self.requests_from.unwrap_or(Direction::Sent),
-            request: pending.request.unwrap_or_default(),
-            response: pending.response,
-        });
-    }
-}
-
-impl Pending {
-    fn is_whole(&self) -> bool {
-        self.request.is_some() && self.response.is_some()
+            request,
+            response,
+        }
     }
 }
 
@@ -452,12 +407,6 @@ fn message_of(head: Head) -> Message {
         started: head.started,
         ..Message::default()
     }
-}
-
-/// The protocol that an `Upgrade` field names, without version, in lower case.
-fn protocol_name(field: &str) -> String {
-    let first = field.split([',', '/']).next().unwrap_or_default();
-    first.trim().to_ascii_lowercase().chars().take(32).collect()
 }
 
 pub(super) fn opposite(direction: Direction) -> Direction {

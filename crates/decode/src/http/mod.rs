@@ -24,9 +24,11 @@
 mod body;
 mod chunked;
 mod encoding;
+mod gzip;
 mod h1;
 mod head;
 mod message;
+mod pairing;
 pub mod sse;
 
 use agentsight_model::{Direction, KTime, StreamEnd};

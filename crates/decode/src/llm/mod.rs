@@ -206,7 +206,7 @@ impl<'a> Reader<'a> {
             request: &self.request,
             answers: &answers,
         };
-        let failed = self.is_error() || seen.any_answer(|answer| answer.contains_key("error"));
+        let failed = self.is_error() || seen.any_answer(has_error);
         let refuted = !answers.is_empty() && !failed;
         let scored = PROVIDERS
             .iter()
@@ -249,7 +249,7 @@ impl<'a> Reader<'a> {
         } else {
             match (self.form, answer) {
                 (Form::Object, Value::Object(body)) => {
-                    if body.get("error").is_some_and(|error| !error.is_null()) {
+                    if has_error(&body) {
                         draft.error = Some(error_of(Value::Object(body.clone()), self.status()));
                     }
                     draft.ended = self.problem.is_none();
@@ -335,6 +335,11 @@ impl<'a> Reader<'a> {
             message: message.to_owned(),
         })
     }
+}
+
+/// Whether an answer says that something went wrong.
+fn has_error(answer: &Map<String, Value>) -> bool {
+    answer.get("error").is_some_and(|error| !error.is_null())
 }
 
 /// Hosts of providers that speak a dialect of another one, by `gen_ai.provider.name`.

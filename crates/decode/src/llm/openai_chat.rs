@@ -32,7 +32,7 @@ impl Provider for OpenAiChat {
                 choices && (named || messages || prompt || path)
             }),
             request: messages && has_own_tools(request),
-            possible: messages || (prompt && path),
+            possible: (messages && (path || request.contains_key("model"))) || (prompt && path),
             path,
         }
     }
