@@ -77,8 +77,8 @@ static long argv_chunk(u32 index, struct argv_rest *rest)
 		count_drop(CLASS_PROCESS, DROP_READ_FAULT);
 		return 1;
 	}
-	fill_header(&rec->header, EV_PROCESS_ARGV, CLASS_PROCESS, sizeof(*rec) + bytes, &rest->scope,
-		    rest->tgid, rest->tid);
+	fill_header(&rec->header, EV_PROCESS_ARGV, CLASS_PROCESS, sizeof(*rec) + bytes,
+		    &rest->scope, rest->tgid, rest->tid);
 	rec->offset = offset;
 	rec->bytes = bytes;
 	emit_process(rec, sizeof(*rec) + bytes);
@@ -151,7 +151,8 @@ int BPF_PROG(process_sched_process_exec, struct task_struct *task, int old_pid,
 	/* VERIFIER: the two paths take at most 2 * WIRE_PATH_BYTES, so all of this fits into the scratch. */
 	if (at > sizeof(*rec) + 2 * WIRE_PATH_BYTES)
 		return 0;
-	n = bpf_probe_read_kernel_str(&s->bytes[at], WIRE_PATH_BYTES, BPF_CORE_READ(bprm, filename));
+	n = bpf_probe_read_kernel_str(&s->bytes[at], WIRE_PATH_BYTES,
+				      BPF_CORE_READ(bprm, filename));
 	if (n > 0 && n <= WIRE_PATH_BYTES) {
 		rec->filename_bytes = n;
 		at += n;

@@ -16,21 +16,43 @@ _Static_assert(WIRE_TLS_CHUNK_BYTES == 16384, "the largest size class holds a wh
 #define LOOP_CHUNKS 8192 /* of WIRE_TLS_CHUNK_BYTES: 128 MiB a call */
 #define UNROLLED_CHUNKS 64 /* without bpf_loop: 1 MiB a call */
 
-/* The call that a thread is in. A function of the library that calls another one is counted once. */
+/*
+ * Calls that have been entered and not returned from. A call is known by its thread and the place of its
+ * frame on the stack, since one call may be made inside another: Node writes what waited for the
+ * handshake from a callback of the very SSL_read that completed it.
+ *
+ * Least recently used, because a thread that ends inside a call never returns.
+ */
+struct tls_call_key {
+	u64 frame;
+	u32 tid;
+	u32 reserved;
+};
 struct tls_call {
 	u64 object;
 	u64 buffer;
 	u64 length_pointer; /* where the _ex functions say how much; 0 if they return it */
-	u64 stack;
 	u32 direction;
-	u32 depth;
+	u32 reserved;
 };
 struct {
-	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(type, BPF_MAP_TYPE_LRU_HASH);
 	__uint(max_entries, 65536);
-	__type(key, u32);
+	__type(key, struct tls_call_key);
 	__type(value, struct tls_call);
 } tls_calls SEC(".maps");
+
+/* The call that each thread entered last. */
+struct tls_last_call {
+	struct tls_call call;
+	u64 frame;
+};
+struct {
+	__uint(type, BPF_MAP_TYPE_LRU_HASH);
+	__uint(max_entries, 65536);
+	__type(key, u32);
+	__type(value, struct tls_last_call);
+} tls_last_calls SEC(".maps");
 
 struct tls_stream_key {
 	u64 object;
@@ -61,28 +83,28 @@ struct tls_copy {
 };
 
 /* VERIFIER: a ring reservation has a constant size, so there is one for each class of sizes. */
-#define COPY_CHUNK(capacity)                                                                        \
-	do {                                                                                        \
-		struct {                                                                            \
-			struct tls_data_rec rec;                                                    \
-			u8 bytes[capacity];                                                         \
-		} *out = bpf_ringbuf_reserve(&tls_ring, sizeof(*out), 0);                           \
-		if (!out)                                                                           \
-			goto full;                                                                  \
-		fill_header(&out->rec.header, EV_TLS_DATA, CLASS_TLS, sizeof(out->rec) + bytes,     \
-			    &copy->scope, copy->tgid, copy->tid);                                   \
-		out->rec.object = copy->object;                                                     \
-		out->rec.offset = copy->offset + done;                                              \
-		out->rec.bytes = bytes;                                                             \
-		out->rec.direction = copy->direction;                                               \
-		out->rec.reserved[0] = out->rec.reserved[1] = out->rec.reserved[2] = 0;             \
-		barrier_var(bytes);                                                                 \
-		if (bytes > capacity ||                                                             \
-		    bpf_probe_read_user(out->bytes, bytes, (void *)copy->buffer + done)) {          \
-			bpf_ringbuf_discard(out, BPF_RB_NO_WAKEUP);                                 \
-			goto fault;                                                                 \
-		}                                                                                   \
-		bpf_ringbuf_submit(out, lazy_wakeup(&tls_ring, 32 * 1024 * 1024));                  \
+#define COPY_CHUNK(capacity)                                                                       \
+	do {                                                                                       \
+		struct {                                                                           \
+			struct tls_data_rec rec;                                                   \
+			u8 bytes[capacity];                                                        \
+		} *out = bpf_ringbuf_reserve(&tls_ring, sizeof(*out), 0);                          \
+		if (!out)                                                                          \
+			goto full;                                                                 \
+		fill_header(&out->rec.header, EV_TLS_DATA, CLASS_TLS, sizeof(out->rec) + bytes,    \
+			    &copy->scope, copy->tgid, copy->tid);                                  \
+		out->rec.object = copy->object;                                                    \
+		out->rec.offset = copy->offset + done;                                             \
+		out->rec.bytes = bytes;                                                            \
+		out->rec.direction = copy->direction;                                              \
+		out->rec.reserved[0] = out->rec.reserved[1] = out->rec.reserved[2] = 0;            \
+		barrier_var(bytes);                                                                \
+		if (bytes > capacity ||                                                            \
+		    bpf_probe_read_user(out->bytes, bytes, (void *)copy->buffer + done)) {         \
+			bpf_ringbuf_discard(out, BPF_RB_NO_WAKEUP);                                \
+			goto fault;                                                                \
+		}                                                                                  \
+		bpf_ringbuf_submit(out, lazy_wakeup(&tls_ring, 32 * 1024 * 1024));                 \
 	} while (0)
 
 static long copy_chunk(u32 index, struct tls_copy *copy)
@@ -173,86 +195,103 @@ static __always_inline void capture(const struct tls_call *call, u64 bytes)
 		count_drop(CLASS_TLS, DROP_TOO_LONG);
 }
 
-static __always_inline int enter(struct pt_regs *regs, u32 direction, bool ex)
+/* The stack pointer on entry, which is where the return address is or, on other machines, would be. */
+static __always_inline u64 frame_at_entry(struct pt_regs *regs)
+{
+	return PT_REGS_SP_CORE(regs);
+}
+
+/* The same, from the stack pointer after the return. */
+static __always_inline u64 frame_at_return(struct pt_regs *regs)
+{
+#if defined(__TARGET_ARCH_x86)
+	return PT_REGS_SP_CORE(regs) - 8; /* the return address has been popped */
+#else
+	return PT_REGS_SP_CORE(regs);
+#endif
+}
+
+static __always_inline int enter(struct pt_regs *regs, u32 direction, u64 length_pointer)
 {
 	u64 pid_tgid = bpf_get_current_pid_tgid();
-	u32 tid = (u32)pid_tgid;
-	struct tls_call call = {}, *outer;
+	struct tls_call_key key = { .tid = (u32)pid_tgid };
+	struct tls_last_call *outer, last = {};
 
 	if (!scope_of(pid_tgid >> 32))
 		return 0;
-	call.stack = PT_REGS_SP_CORE(regs);
-	outer = bpf_map_lookup_elem(&tls_calls, &tid);
-	/* A deeper stack: called from within. Otherwise the outer call never returned (a long jump). */
-	if (outer && call.stack < outer->stack) {
-		outer->depth++;
+	key.frame = frame_at_entry(regs);
+	last.frame = key.frame;
+	last.call.object = PT_REGS_PARM1_CORE(regs);
+	last.call.buffer = PT_REGS_PARM2_CORE(regs);
+	last.call.length_pointer = length_pointer;
+	last.call.direction = direction;
+	outer = bpf_map_lookup_elem(&tls_last_calls, &key.tid);
+	/* A function of the library that calls another one with the same data, as SSL_write_ex does. */
+	if (outer && key.frame < outer->frame && outer->call.object == last.call.object &&
+	    outer->call.buffer == last.call.buffer && outer->call.direction == direction &&
+	    bpf_map_lookup_elem(&tls_calls,
+				&(struct tls_call_key){ .frame = outer->frame, .tid = key.tid }))
 		return 0;
-	}
-	call.object = PT_REGS_PARM1_CORE(regs);
-	call.buffer = PT_REGS_PARM2_CORE(regs);
-	call.length_pointer = ex ? PT_REGS_PARM4_CORE(regs) : 0;
-	call.direction = direction;
-	if (bpf_map_update_elem(&tls_calls, &tid, &call, BPF_ANY))
+	if (bpf_map_update_elem(&tls_calls, &key, &last.call, BPF_ANY))
 		count_drop(CLASS_TLS, DROP_MAP_FULL);
+	bpf_map_update_elem(&tls_last_calls, &key.tid, &last, BPF_ANY);
 	return 0;
+}
+
+/* Takes the call that returns here out of the map. */
+static __always_inline bool leave(struct pt_regs *regs, struct tls_call *call)
+{
+	struct tls_call_key key = { .tid = (u32)bpf_get_current_pid_tgid() };
+	struct tls_call *found;
+
+	key.frame = frame_at_return(regs);
+	found = bpf_map_lookup_elem(&tls_calls, &key);
+	if (!found)
+		return false;
+	*call = *found;
+	bpf_map_delete_elem(&tls_calls, &key);
+	return true;
 }
 
 SEC("uprobe")
 int BPF_UPROBE(tls_read_enter)
 {
-	return enter(ctx, TLS_RECEIVED, false);
+	return enter(ctx, TLS_RECEIVED, 0);
 }
 
 SEC("uprobe")
 int BPF_UPROBE(tls_read_ex_enter)
 {
-	return enter(ctx, TLS_RECEIVED, true);
+	return enter(ctx, TLS_RECEIVED, PT_REGS_PARM4_CORE(ctx));
 }
 
 SEC("uprobe")
 int BPF_UPROBE(tls_write_enter)
 {
-	return enter(ctx, TLS_SENT, false);
+	return enter(ctx, TLS_SENT, 0);
 }
 
 SEC("uprobe")
 int BPF_UPROBE(tls_write_ex_enter)
 {
-	return enter(ctx, TLS_SENT, true);
+	return enter(ctx, TLS_SENT, PT_REGS_PARM4_CORE(ctx));
 }
 
 /* SSL_write_ex2(ssl, buf, num, flags, *written): OpenSSL 3.3 */
 SEC("uprobe")
 int BPF_UPROBE(tls_write_ex2_enter)
 {
-	u32 tid = (u32)bpf_get_current_pid_tgid();
-	struct tls_call *call;
-
-	enter(ctx, TLS_SENT, true);
-	call = bpf_map_lookup_elem(&tls_calls, &tid);
-	if (call && !call->depth)
-		call->length_pointer = PT_REGS_PARM5_CORE(ctx);
-	return 0;
+	return enter(ctx, TLS_SENT, PT_REGS_PARM5_CORE(ctx));
 }
 
 SEC("uretprobe")
 int BPF_URETPROBE(tls_return)
 {
-	u32 tid = (u32)bpf_get_current_pid_tgid();
-	struct tls_call *found = bpf_map_lookup_elem(&tls_calls, &tid);
 	int ret = (int)PT_REGS_RC_CORE(ctx);
 	struct tls_call call;
 	u64 bytes = 0;
 
-	if (!found)
-		return 0;
-	if (found->depth) {
-		found->depth--;
-		return 0;
-	}
-	call = *found;
-	bpf_map_delete_elem(&tls_calls, &tid);
-	if (ret <= 0)
+	if (!leave(ctx, &call) || ret <= 0)
 		return 0;
 	if (!call.length_pointer)
 		bytes = ret;
@@ -276,7 +315,8 @@ static __always_inline void emit_object(u16 kind, u64 object, s32 result)
 		count_drop(CLASS_TLS, DROP_RING_FULL);
 		return;
 	}
-	fill_header(&rec->header, kind, CLASS_TLS, sizeof(*rec), scope, pid_tgid >> 32, (u32)pid_tgid);
+	fill_header(&rec->header, kind, CLASS_TLS, sizeof(*rec), scope, pid_tgid >> 32,
+		    (u32)pid_tgid);
 	rec->object = object;
 	rec->result = result;
 	rec->reserved = 0;
@@ -286,25 +326,16 @@ static __always_inline void emit_object(u16 kind, u64 object, s32 result)
 SEC("uprobe")
 int BPF_UPROBE(tls_handshake_enter)
 {
-	return enter(ctx, TLS_SENT, false);
+	return enter(ctx, TLS_HANDSHAKE, 0);
 }
 
 SEC("uretprobe")
 int BPF_URETPROBE(tls_handshake_return)
 {
-	u32 tid = (u32)bpf_get_current_pid_tgid();
-	struct tls_call *found = bpf_map_lookup_elem(&tls_calls, &tid);
-	u64 object;
+	struct tls_call call;
 
-	if (!found)
-		return 0;
-	if (found->depth) {
-		found->depth--;
-		return 0;
-	}
-	object = found->object;
-	bpf_map_delete_elem(&tls_calls, &tid);
-	emit_object(EV_TLS_HANDSHAKE, object, (int)PT_REGS_RC_CORE(ctx));
+	if (leave(ctx, &call))
+		emit_object(EV_TLS_HANDSHAKE, call.object, (int)PT_REGS_RC_CORE(ctx));
 	return 0;
 }
 

@@ -54,7 +54,8 @@ static __always_inline void emit_file_open(const struct actor *actor, const stru
 	if (!s)
 		return;
 	rec = (void *)s->bytes;
-	fill_header(&rec->header, EV_FILE_OPEN, CLASS_FILE, 0, actor->scope, actor->tgid, actor->tid);
+	fill_header(&rec->header, EV_FILE_OPEN, CLASS_FILE, 0, actor->scope, actor->tgid,
+		    actor->tid);
 	rec->use_id = use_id;
 	rec->access = access;
 	file_id_of(&rec->file, inode);
@@ -71,7 +72,8 @@ static __always_inline void emit_file_use(const struct actor *actor, const struc
 	struct scope owner = { .start_ns = use->start_ns, .label = use->label };
 	struct file_use_rec rec = { .totals = *use };
 
-	fill_header(&rec.header, EV_FILE_USE, CLASS_FILE, sizeof(rec), &owner, actor->tgid, actor->tid);
+	fill_header(&rec.header, EV_FILE_USE, CLASS_FILE, sizeof(rec), &owner, actor->tgid,
+		    actor->tid);
 	emit_file(&rec, sizeof(rec));
 }
 
@@ -88,7 +90,8 @@ static __always_inline struct file_use *file_use_of(const struct actor *actor, s
 	struct file_use *use = bpf_map_lookup_elem(&file_uses, &key);
 	struct file_use fresh = {};
 
-	if (use && use->ino == BPF_CORE_READ(inode, i_ino) && use->start_ns == actor->scope->start_ns)
+	if (use && use->ino == BPF_CORE_READ(inode, i_ino) &&
+	    use->start_ns == actor->scope->start_ns)
 		return use;
 	/* The kernel gave the dentry's memory to another file, or the pid to another process. */
 	if (use)
@@ -161,7 +164,8 @@ static __always_inline void file_transferred(const struct actor *actor, struct f
  * may have rewritten it since (docs/reference/coverage.md).
  */
 static __always_inline u32 name_append(struct scratch *s, u32 at, const struct actor *actor,
-				       struct name_ref *ref, int dirfd, const char *user_name, u8 *flags)
+				       struct name_ref *ref, int dirfd, const char *user_name,
+				       u8 *flags)
 {
 	struct path base;
 	u32 start = at;
@@ -207,7 +211,8 @@ static __always_inline void file_deleted(const struct actor *actor, int dirfd, c
 	if (!s)
 		return;
 	rec = (void *)s->bytes;
-	fill_header(&rec->header, EV_FILE_DELETE, CLASS_FILE, 0, actor->scope, actor->tgid, actor->tid);
+	fill_header(&rec->header, EV_FILE_DELETE, CLASS_FILE, 0, actor->scope, actor->tgid,
+		    actor->tid);
 	at = name_append(s, at, actor, &rec->name, dirfd, name, &flags);
 	rec->header.flags = flags;
 	rec->header.length = at;
@@ -215,8 +220,8 @@ static __always_inline void file_deleted(const struct actor *actor, int dirfd, c
 		emit_file(rec, at);
 }
 
-static __always_inline void file_renamed(const struct actor *actor, int from_dirfd, const char *from,
-					 int to_dirfd, const char *to)
+static __always_inline void file_renamed(const struct actor *actor, int from_dirfd,
+					 const char *from, int to_dirfd, const char *to)
 {
 	struct scratch *s = scratch();
 	struct file_rename_rec *rec;
@@ -226,7 +231,8 @@ static __always_inline void file_renamed(const struct actor *actor, int from_dir
 	if (!s)
 		return;
 	rec = (void *)s->bytes;
-	fill_header(&rec->header, EV_FILE_RENAME, CLASS_FILE, 0, actor->scope, actor->tgid, actor->tid);
+	fill_header(&rec->header, EV_FILE_RENAME, CLASS_FILE, 0, actor->scope, actor->tgid,
+		    actor->tid);
 	at = name_append(s, at, actor, &rec->from, from_dirfd, from, &flags);
 	at = name_append(s, at, actor, &rec->to, to_dirfd, to, &flags);
 	rec->header.flags = flags;

@@ -101,8 +101,8 @@ static __always_inline struct sock *sock_of_file(struct file *file)
 	return BPF_CORE_READ(socket, sk);
 }
 
-static __always_inline void socket_transferred(const struct actor *actor, struct file *file, bool sent,
-					       u64 bytes, const void *to)
+static __always_inline void socket_transferred(const struct actor *actor, struct file *file,
+					       bool sent, u64 bytes, const void *to)
 {
 	struct sock *sk = sock_of_file(file);
 	u64 key = (u64)sk;

@@ -65,6 +65,7 @@ enum file_access {
 enum tls_direction {
 	TLS_SENT = 0,
 	TLS_RECEIVED = 1,
+	TLS_HANDSHAKE = 2, /* inside the kernel only */
 };
 
 enum wire_limits {

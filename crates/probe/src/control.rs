@@ -109,9 +109,11 @@ impl Sweeper {
     }
 
     /// Reports every entry that changed since it was last reported, and removes those of ended processes.
+    /// Leaves out entries that were made after `until_ns`: the record that announces them is on its way.
     pub(crate) fn sweep(
         &mut self,
         skeleton: &AgentsightSkel<'static>,
+        until_ns: u64,
         totals: &mut Totals<'_>,
     ) -> Result<(), ProbeError> {
         self.ended.extend(self.ending.drain());
@@ -123,6 +125,9 @@ impl Sweeper {
                     tgid: key.tgid,
                     start_ns: value.start_ns,
                 };
+                if value.use_id > until_ns {
+                    return;
+                }
                 let id = (key.tgid, key.dentry, key.mount);
                 if self.changed(id, value.last_ns.max(value.use_id)) {
                     (totals.file)(owner, &value);

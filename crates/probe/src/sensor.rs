@@ -28,6 +28,8 @@ pub struct Sensor {
     links: Vec<Link>,
     rings: Rings,
     sweeper: Sweeper,
+    /// Records up to this time have been handed on.
+    released_until_ns: u64,
     capabilities: Capabilities,
     skeleton: AgentsightSkel<'static>,
 }
@@ -79,6 +81,7 @@ impl Sensor {
             links: Vec::new(),
             rings,
             sweeper: Sweeper::default(),
+            released_until_ns: 0,
             capabilities,
             skeleton,
         };
@@ -230,6 +233,7 @@ impl Sensor {
         let complete_until = self.rings.fetch(timeout)?;
         let result = self.handle_urgent();
         self.rings.release(complete_until, sink);
+        self.released_until_ns = complete_until;
         result
     }
 
@@ -247,6 +251,7 @@ impl Sensor {
         self.rings.fetch(Duration::ZERO)?;
         let result = self.handle_urgent();
         self.rings.release(u64::MAX, sink);
+        self.released_until_ns = u64::MAX;
         result
     }
 
@@ -255,7 +260,8 @@ impl Sensor {
     /// # Errors
     /// A map cannot be read.
     pub fn sweep(&mut self, totals: &mut Totals<'_>) -> Result<(), ProbeError> {
-        self.sweeper.sweep(&self.skeleton, totals)
+        self.sweeper
+            .sweep(&self.skeleton, self.released_until_ns, totals)
     }
 
     /// Reports the totals of sockets that are still open, at the end of watching.

@@ -54,6 +54,7 @@ pub const ACCESS_TRUNCATE: u32 = 8;
 // enum tls_direction
 pub const TLS_SENT: u32 = 0;
 pub const TLS_RECEIVED: u32 = 1;
+pub const TLS_HANDSHAKE: u32 = 2;
 
 // enum wire_limits
 pub const WIRE_NAME_BYTES: u32 = 256;
