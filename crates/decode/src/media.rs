@@ -221,9 +221,8 @@ fn webp_dimensions(head: &[u8]) -> Option<(u32, u32)> {
             ))
         }
         b"VP8X" => {
-            let width = le32(head, 24)? & 0xff_ffff;
-            let height = le32(head, 27)? & 0xff_ffff;
-            Some((width.saturating_add(1), height.saturating_add(1)))
+            let side = |at| le24(head, at).map(|less_one| less_one.saturating_add(1));
+            Some((side(24)?, side(27)?))
         }
         _ => None,
     }
@@ -241,10 +240,133 @@ fn le16(head: &[u8], at: usize) -> Option<u32> {
     field(head, at).map(u16::from_le_bytes).map(u32::from)
 }
 
+fn le24(head: &[u8], at: usize) -> Option<u32> {
+    field(head, at).map(|[a, b, c]| u32::from_le_bytes([a, b, c, 0]))
+}
+
 fn be32(head: &[u8], at: usize) -> Option<u32> {
     field(head, at).map(u32::from_be_bytes)
 }
 
 fn le32(head: &[u8], at: usize) -> Option<u32> {
     field(head, at).map(u32::from_le_bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
+    use serde_json::json;
+
+    use super::*;
+
+    fn described(bytes: &[u8]) -> PartInfo {
+        describe(&STANDARD.encode(bytes), None)
+    }
+
+    #[test]
+    fn images_are_measured_by_their_own_bytes() {
+        let jpeg = [
+            &b"\xff\xd8\xff\xe0\x00\x04ab"[..],
+            b"\xff\xc4\x00\x02",
+            b"\xff\xc2\x00\x0b\x08\x00\x20\x01\x40\x03",
+        ]
+        .concat();
+        let webp = |chunk: &[u8]| [b"RIFF\0\0\0\0WEBP", chunk].concat();
+        for (bytes, mime_type, size) in [
+            (
+                b"\x89PNG\r\n\x1a\n\0\0\0\x0dIHDR\0\0\x02\x80\0\0\x01\xe0".to_vec(),
+                "image/png",
+                (640, 480),
+            ),
+            (b"GIF89a\x02\x00\x03\x00".to_vec(), "image/gif", (2, 3)),
+            (jpeg, "image/jpeg", (320, 32)),
+            (
+                webp(b"VP8X\x0a\0\0\0\0\0\0\0\x3f\x01\0\xef\0\0"),
+                "image/webp",
+                (320, 240),
+            ),
+            (
+                webp(b"VP8 \0\0\0\0\0\0\0\x9d\x01\x2a\x40\x01\xf0\x00"),
+                "image/webp",
+                (320, 240),
+            ),
+            (
+                webp(b"VP8L\0\0\0\0\x2f\x3f\xc1\x3b\x00"),
+                "image/webp",
+                (320, 240),
+            ),
+        ] {
+            let info = described(&bytes);
+            assert_eq!(info.mime_type.as_deref(), Some(mime_type));
+            assert_eq!(
+                (info.width, info.height),
+                (Some(size.0), Some(size.1)),
+                "{mime_type}"
+            );
+            assert_eq!(info.modality, "image");
+        }
+    }
+
+    #[test]
+    fn cut_images_have_no_size() {
+        for bytes in [
+            &b"\x89PNG\r\n\x1a\n\0\0"[..],
+            b"\xff\xd8\xff",
+            b"\xff\xd8\xff\xe0\xff\xff",
+            b"GIF89a",
+        ] {
+            let info = described(bytes);
+            assert_eq!((info.width, info.height), (None, None));
+        }
+    }
+
+    #[test]
+    fn base64_is_read_in_all_its_forms() {
+        let bytes: Vec<u8> = (0..=255).cycle().take(100_001).collect();
+        let whole = described(&bytes);
+        let plain = STANDARD.encode(&bytes);
+        let lines: Vec<&str> = (0..plain.len())
+            .step_by(76)
+            .map(|at| &plain[at..plain.len().min(at + 76)])
+            .collect();
+        for form in [
+            plain.clone(),
+            plain.trim_end_matches('=').to_owned(),
+            URL_SAFE_NO_PAD.encode(&bytes),
+            lines.join("\r\n"),
+            format!("{plain}\"broken"),
+        ] {
+            assert_eq!(describe(&form, None), whole);
+        }
+        assert_eq!(whole.bytes, 100_001);
+        assert_eq!(describe("", None).bytes, 0);
+        assert_eq!(describe("!", None).bytes, 0);
+    }
+
+    #[test]
+    fn the_bytes_tell_more_than_the_declaration() {
+        let info = describe(&STANDARD.encode(b"%PDF-1.7"), Some("image/png"));
+        assert_eq!(
+            (info.mime_type.as_deref(), info.modality.as_str()),
+            (Some("application/pdf"), "document")
+        );
+        let info = describe(&STANDARD.encode(b"?"), Some("Audio/X"));
+        assert_eq!(info.mime_type.as_deref(), Some("audio/x"));
+    }
+
+    #[test]
+    fn base64_is_stripped_from_unknown_values() {
+        let mut parts = Vec::new();
+        let image = format!(
+            "data:image/png;base64,{}",
+            STANDARD.encode(b"\x89PNG\r\n\x1a\n")
+        );
+        let mut value = json!({"a": [image, "QUJD", "A".repeat(2000), "word ".repeat(400)]});
+        strip(&mut value, &mut parts);
+        assert_eq!(value["a"][0]["mime_type"], "image/png");
+        assert_eq!(value["a"][1], "QUJD");
+        assert_eq!(value["a"][2]["bytes"], 1500);
+        assert!(value["a"][3].is_string());
+        assert_eq!(parts.len(), 1);
+    }
 }

@@ -179,9 +179,9 @@ impl BodyReader {
         self.wire_bytes
     }
 
-    /// Bytes held in memory.
-    pub(super) fn kept_bytes(&self) -> usize {
-        self.kept.len()
+    /// Bytes held in memory: what is kept, and what the content codings refer back to.
+    pub(super) fn held_bytes(&self) -> usize {
+        self.kept.len().saturating_add(self.decoder.window_bytes())
     }
 
     /// The body. `flaw` is what its framing ended with.

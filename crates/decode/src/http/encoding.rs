@@ -18,6 +18,9 @@ const MAX_STACKED: usize = 4;
 /// Output is produced in pieces of this size.
 const PIECE_BYTES: usize = 16 * 1024;
 
+/// No coding refers back further than this (RFC 7932, section 9.1).
+const MAX_WINDOW_BYTES: u64 = 16 << 20;
+
 /// RFC 9659: senders must not, and decoders need not, use a greater window for this coding.
 const ZSTD_WINDOW_LOG_MAX: u32 = 23;
 
@@ -82,6 +85,16 @@ impl Decoder {
         if self.flaw.is_none() {
             self.flaw = run(&mut self.stages, input, emit).err();
         }
+    }
+
+    /// Bytes of output that the codings hold to refer back to, at most.
+    pub(super) fn window_bytes(&self) -> usize {
+        let windows = self
+            .stages
+            .iter()
+            .map(|stage| stage.produced_bytes.min(MAX_WINDOW_BYTES));
+        let total = windows.fold(0, u64::saturating_add);
+        usize::try_from(total).unwrap_or(usize::MAX)
     }
 
     /// Why decoding stopped, or would be incomplete if the input ended here.

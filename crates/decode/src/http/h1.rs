@@ -93,7 +93,7 @@ impl Http1 {
     pub(super) fn buffered_bytes(&self) -> usize {
         let [sent, received] = [&self.sent, &self.received].map(|side| match &side.state {
             State::Head(reader) => reader.buffered().len(),
-            State::Body(open) => open.reader.kept_bytes(),
+            State::Body(open) => open.reader.held_bytes(),
         });
         let open = sent.saturating_add(received);
         open.saturating_add(self.pairing.body_bytes())

@@ -1,6 +1,6 @@
 //! Conversations with models: from an HTTP exchange to a [`LlmCall`].
 //!
-//! A provider is one file of this directory and one line in [`PROVIDERS`]. Which one reads an exchange
+//! A provider is one file of this directory and one line in `PROVIDERS`. Which one reads an exchange
 //! is decided by the shape of request and answer first; the path only tips the balance, so that
 //! gateways with paths of their own are read too. Whatever is cut, broken or unknown, what could be
 //! read is kept, and the call says that it is not complete.
@@ -15,6 +15,8 @@ mod gemini;
 mod openai_chat;
 mod openai_responses;
 mod reading;
+
+use std::borrow::Cow;
 
 use agentsight_model::{LlmCall, LlmError, ProcessKey};
 use serde_json::{Map, Value};
@@ -65,12 +67,12 @@ struct Seen<'a> {
     /// The request's body; empty if it is no object.
     request: &'a Map<String, Value>,
     /// The answer's body, or the first pieces of a stream.
-    answers: &'a [Map<String, Value>],
+    answers: &'a [Cow<'a, Map<String, Value>>],
 }
 
 impl Seen<'_> {
     fn any_answer(&self, test: impl Fn(&Map<String, Value>) -> bool) -> bool {
-        self.answers.iter().any(test)
+        self.answers.iter().any(|answer| test(answer))
     }
 }
 
@@ -111,7 +113,8 @@ const PEEKED_EVENTS: usize = 4;
 
 /// Reads an exchange as a conversation with a model; `None` if it is none.
 ///
-/// The call still holds the secrets that were in it: they must be replaced before it goes anywhere.
+/// The call still holds the secrets that were in it: [`Redactor::call`](crate::redact::Redactor::call)
+/// must see it before it goes anywhere.
 #[must_use]
 pub fn decode(exchange: &Exchange, process: ProcessKey, id: &str) -> Option<LlmCall> {
     let mut reader = Reader::new(exchange)?;
@@ -216,19 +219,19 @@ impl<'a> Reader<'a> {
     }
 
     /// The answer's object, or the first objects of a stream.
-    fn peek(&self) -> Vec<Map<String, Value>> {
+    fn peek(&self) -> Vec<Cow<'_, Map<String, Value>>> {
         let mut found = Vec::new();
         match (&self.answer, self.form, &self.exchange.response) {
-            (Value::Object(map), ..) => found.push(map.clone()),
+            (Value::Object(map), ..) => found.push(Cow::Borrowed(map)),
             (Value::Array(items), ..) => {
                 let objects = items.iter().take(PEEKED_EVENTS);
-                found.extend(objects.filter_map(Value::as_object).cloned());
+                found.extend(objects.filter_map(Value::as_object).map(Cow::Borrowed));
             }
             (_, Form::Events, Some(response)) => each_event(&response.body, &mut |event| {
                 let (kind, mut map) = event.into_typed();
                 if !map.is_empty() {
                     map.entry("type").or_insert(Value::String(kind));
-                    found.push(map);
+                    found.push(Cow::Owned(map));
                 }
                 found.len() < PEEKED_EVENTS
             }),
