@@ -86,7 +86,7 @@ impl Images {
         if !agentsight_tls::maybe_tls(&file).unwrap_or(false) {
             return Ok(ImageReport::Nothing);
         }
-        let located = match agentsight_tls::locate(&file, &Options::symbols_only()) {
+        let located = match agentsight_tls::locate(&file, &Options::default()) {
             Ok(located) => located,
             Err(error) => return Ok(self.note_blind(name, error.to_string())),
         };
