@@ -452,3 +452,111 @@ fn what_comes_from_no_tool_call_says_so() {
             .all(|action| action.intent == "none" && action.link.is_none())
     );
 }
+
+#[test]
+fn what_a_program_becomes_is_judged_anew() {
+    let (mut story, agent) = asked(&[("t1", "./a.sh")]);
+    let shell = story.spawn(agent, "/usr/bin/bash", &["bash", "-c", "./a.sh"]);
+    story.exec(shell, agent, "/w/a.sh", &["./a.sh"]);
+    story.exec(shell, agent, "/usr/bin/shred", &["shred", "-u", "x"]);
+    let document = story.document();
+    assert_eq!(action(&document, "process.exec", "/bash").intent, "stated");
+    assert_eq!(action(&document, "process.exec", "/a.sh").intent, "stated");
+    assert_eq!(
+        action(&document, "process.exec", "/shred").intent,
+        "unstated"
+    );
+}
+
+#[test]
+fn helpers_are_as_much_asked_for_as_what_they_help() {
+    let (mut story, agent) = asked(&[("t1", "gcc -o prog x.c && ./run.sh")]);
+    let shell = story.spawn(
+        agent,
+        "/usr/bin/bash",
+        &["bash", "-c", "gcc -o prog x.c && ./run.sh"],
+    );
+    let gcc = story.spawn(
+        shell,
+        "/usr/bin/x86_64-linux-gnu-gcc-14",
+        &["gcc", "-o", "prog", "x.c"],
+    );
+    let cc1 = story.spawn(
+        gcc,
+        "/usr/libexec/gcc/x86_64-linux-gnu/14/cc1",
+        &["cc1", "x.c", "-o", "/tmp/ccA.s"],
+    );
+    story.reads(cc1, "/w/x.c");
+    story.writes(cc1, "/tmp/ccA.s");
+    story.deletes(gcc, "/tmp/ccA.s");
+    let script = story.spawn(shell, "/usr/bin/bash", &["bash", "./run.sh"]);
+    let git = story.spawn(script, "/usr/bin/git", &["git", "push"]);
+    story.spawn(
+        git,
+        "/usr/lib/git-core/git-remote-https",
+        &["git-remote-https", "origin"],
+    );
+    story.writes(git, "/w/.git/index");
+    let document = story.document();
+    let table = [
+        ("process.exec", "/cc1", "implied"),
+        ("file.read", "x.c", "stated"),
+        ("file.write", "ccA.s", "implied"),
+        ("file.delete", "ccA.s", "implied"),
+        ("process.exec", "/git", "unstated"),
+        ("process.exec", "git-remote-https", "unstated"),
+        ("file.write", ".git/index", "unstated"),
+    ];
+    for (kind, object, intent) in table {
+        assert_eq!(
+            action(&document, kind, object).intent,
+            intent,
+            "{kind} {object}"
+        );
+    }
+}
+
+#[test]
+fn a_relative_path_of_a_server_elsewhere_is_stated() {
+    let (mut story, agent) = Story::new();
+    let server = story.spawn(agent, "/usr/bin/node", &["node", "server.js"]);
+    story.llm(
+        agent,
+        vec![user("x")],
+        vec![asks(
+            Some("t1"),
+            "mcp__fs__read_file",
+            json!({"path": "notes/a.txt"}),
+        )],
+    );
+    story.reads(server, "/data/notes/a.txt");
+    answered(&mut story, agent, &["t1"]);
+    let document = story.document();
+    let read = action(&document, "file.read", "a.txt");
+    assert_eq!(
+        (read.tool_call.as_deref(), read.intent.as_str()),
+        (Some("t1"), "stated")
+    );
+    assert_eq!(
+        read.link.as_ref().unwrap().evidence,
+        ["path-suffix", "window"]
+    );
+}
+
+#[test]
+fn an_answer_that_broke_off_and_was_asked_for_again_took_no_process() {
+    let (mut story, agent) = Story::new();
+    let call = |id| asks(Some(id), "Bash", json!({"command": "make"}));
+    story.llm(agent, vec![user("x")], vec![call("cut")]);
+    if let Some(event) = story.events.last_mut()
+        && let agentsight_model::EventBody::LlmCall(call) = &mut event.body
+    {
+        call.complete = false;
+    }
+    story.llm(agent, vec![user("x")], vec![call("whole")]);
+    story.spawn(agent, "/usr/bin/bash", &["bash", "-c", "make"]);
+    assert_eq!(
+        causes_of(&story.document(), "make")[0].0.as_deref(),
+        Some("whole")
+    );
+}

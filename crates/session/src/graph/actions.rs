@@ -216,10 +216,16 @@ impl Builder<'_> {
     ) {
         let path = &*record.key.path;
         let judged = cause.as_ref().map(|cause| (cause, root));
-        let reading = self.judge.file(position, path, (uses.first, false), judged);
-        let writing = self.judge.file(position, path, (uses.first, true), judged);
+        let judge = |writing| {
+            self.judge
+                .file(position, path, (uses.first, writing), judged)
+        };
         let totals = &uses.totals;
         let opened_to_write = totals.access.write || totals.access.create || totals.access.truncate;
+        let changes = totals.creates > 0 || totals.writes > 0 || opened_to_write;
+        let reading = judge(false);
+        let writing = if changes { judge(true) } else { reading };
+        let emptied = totals.access.truncate && totals.creates == 0;
         let kinds = [
             (
                 "file.open",
@@ -227,11 +233,7 @@ impl Builder<'_> {
                 if opened_to_write { writing } else { reading },
             ),
             ("file.create", totals.creates, writing),
-            (
-                "file.truncate",
-                u64::from(totals.access.truncate && totals.creates == 0),
-                writing,
-            ),
+            ("file.truncate", u64::from(emptied), writing),
             ("file.read", totals.reads, reading),
             ("file.write", totals.writes, writing),
         ];

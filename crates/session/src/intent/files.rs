@@ -116,7 +116,11 @@ impl<'a> FileLinks<'a> {
         by_path.or_else(|| {
             let cause = self.renamed.get(&(process, path))?;
             let tool = self.tools.get(cause.tool)?;
-            (tool.opened <= last && first <= tool.closed()).then_some(*cause)
+            (tool.opened <= last && first <= tool.closed()).then_some(Cause {
+                evidence: Evidence::Rename,
+                confidence_percent: 90,
+                ..*cause
+            })
         })
     }
 

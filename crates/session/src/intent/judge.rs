@@ -9,13 +9,15 @@ use std::collections::{HashMap, HashSet};
 
 use agentsight_model::KTime;
 
-use super::ordinary::{Program, file_name, file_rule, is_helper, is_network_program};
+use super::carried::Carried;
+use super::ordinary::{DEVICE_RULE, Program, file_rule, is_helper, is_network_program};
 use super::processes::ProcessLinks;
 use super::tree::Tree;
 use super::words::CallWords;
 use super::{Cause, Evidence};
+use crate::agents::script_of;
 use crate::graph::{Endpoint, ExecRecord, NetworkKind};
-use crate::tool::{ToolKind, is_shell, takes_text};
+use crate::tool::{ToolKind, is_shell};
 
 /// Ancestors looked at for the program that a forked process still runs.
 const MAX_ANCESTORS: usize = 64;
@@ -55,6 +57,8 @@ pub(crate) struct Judge<'a> {
     wrappers: HashMap<usize, CallWords>,
     /// Files that a call's processes made and removed again, by tool call and path.
     scratch: HashSet<(usize, &'a str)>,
+    /// Judgements of the last program that each process ran.
+    programs: HashMap<usize, Intent>,
 }
 
 impl<'a> Judge<'a> {
@@ -65,9 +69,10 @@ impl<'a> Judge<'a> {
         session_cwd: &'a str,
         scratch: HashSet<(usize, &'a str)>,
     ) -> Self {
-        let contains = |position: &usize| {
+        // Where the arguments are the command and nothing else, nothing was wrapped around it.
+        let wraps = |position: &usize| {
             links.cause(*position).is_some_and(|found| {
-                found.root == *position && found.cause.evidence == Evidence::ArgvContains
+                found.root == *position && found.cause.evidence != Evidence::ArgvExact
             })
         };
         let wrapper = |position: usize| {
@@ -76,7 +81,7 @@ impl<'a> Judge<'a> {
             Some((position, CallWords::of_text(&texts.join("\n"))))
         };
         let wrappers = (0..tree.processes.len())
-            .filter(contains)
+            .filter(wraps)
             .filter_map(wrapper)
             .collect();
         Self {
@@ -85,11 +90,12 @@ impl<'a> Judge<'a> {
             session_cwd,
             wrappers,
             scratch,
+            programs: HashMap::new(),
         }
     }
 
     /// The program run by the process at `position` at `time`: its own, or what it was forked with.
-    pub(crate) fn program_at(&self, position: usize, time: KTime) -> Option<&'a ExecRecord> {
+    fn program_at(&self, position: usize, time: KTime) -> Option<(usize, &'a ExecRecord)> {
         let mut position = position;
         let mut time = time;
         for _ in 0..MAX_ANCESTORS {
@@ -97,7 +103,7 @@ impl<'a> Judge<'a> {
             let execs = process.execs.iter().rev();
             // Something found running has been running for longer than we know.
             if let Some(exec) = execs.clone().find(|exec| exec.time <= time || exec.found) {
-                return Some(exec);
+                return Some((position, exec));
             }
             time = process.started();
             position = self.tree.parent(position)?;
@@ -105,8 +111,19 @@ impl<'a> Judge<'a> {
         None
     }
 
-    /// Judges the start of a program.
+    /// Judges the start of a program. Processes must come parents first.
     pub(crate) fn exec(
+        &mut self,
+        position: usize,
+        exec: &ExecRecord,
+        cause: Option<(&Cause, usize)>,
+    ) -> Intent {
+        let intent = self.exec_intent(position, exec, cause);
+        self.programs.insert(position, intent);
+        intent
+    }
+
+    fn exec_intent(
         &self,
         position: usize,
         exec: &ExecRecord,
@@ -118,28 +135,26 @@ impl<'a> Judge<'a> {
         let Some(words) = self.words.get(cause.tool) else {
             return Intent::Unstated;
         };
-        let carries = root == position
-            && (cause.evidence != Evidence::Window
-                || words.shape.kind == ToolKind::Shell && is_shell(&exec.exe.path));
-        if carries || names_exec(words, exec) {
+        if root == position && runs_call(cause, words, exec) || names_exec(words, exec) {
             return Intent::Stated;
         }
-        if self
-            .wrappers
-            .get(&root)
-            .is_some_and(|wrapper| names_exec(wrapper, exec))
-        {
+        let wrapper = self.wrappers.get(&root);
+        if wrapper.is_some_and(|wrapper| names_exec(wrapper, exec)) {
             return Intent::Implied("wrapper");
         }
-        let parent = self
-            .tree
-            .parent(position)
-            .and_then(|parent| self.program_at(parent, exec.time));
-        match parent {
-            Some(parent) if is_helper(&parent.exe.path, &exec.exe.path) => {
-                Intent::Implied("helper")
-            }
-            _ => Intent::Unstated,
+        let parent = self.tree.parent(position);
+        let parent = parent.and_then(|parent| self.program_at(parent, exec.time));
+        let helps = parent.is_some_and(|(parent, program)| {
+            let asked = matches!(
+                self.programs.get(&parent),
+                Some(Intent::Stated | Intent::Implied(_))
+            );
+            asked && is_helper(names_of(program), names_of(exec))
+        });
+        if helps {
+            Intent::Implied("helper")
+        } else {
+            Intent::Unstated
         }
     }
 
@@ -157,28 +172,35 @@ impl<'a> Judge<'a> {
         let Some(words) = self.words.get(cause.tool) else {
             return Intent::Unstated;
         };
+        match cause.evidence {
+            Evidence::PathExact | Evidence::PathSuffix => return Intent::Stated,
+            Evidence::Rename => return Intent::Implied("rename"),
+            _ => {}
+        }
         let exec = position.and_then(|position| self.program_at(position, time));
-        let root_cwd = root.and_then(|root| self.program_at(root, KTime(u64::MAX)));
+        let exec = exec.map(|(_, exec)| exec);
+        let root_exec = root.and_then(|root| self.program_at(root, KTime(u64::MAX)));
         let cwds = [
             exec.map_or(self.session_cwd, |exec| &exec.cwd),
-            root_cwd.map_or(self.session_cwd, |exec| &exec.cwd),
+            root_exec.map_or(self.session_cwd, |(_, exec)| &exec.cwd),
             self.session_cwd,
         ];
         if words.names_path(path, &cwds) {
             return Intent::Stated;
         }
+        let named = exec.is_some_and(|exec| names_exec(words, exec));
         let by_rule =
             exec.and_then(|exec| file_rule(program(exec, self.pid(position)), path, writing));
-        if let Some(rule) = by_rule {
+        // What an unnamed program writes is its own affair, unless it goes nowhere.
+        if let Some(rule) = by_rule.filter(|rule| !writing || named || *rule == DEVICE_RULE) {
             return Intent::Implied(rule);
         }
         let wrapper = root.and_then(|root| self.wrappers.get(&root));
-        let program_named = exec.is_some_and(|exec| names_exec(words, exec));
         if wrapper.is_some_and(|wrapper| wrapper.names_path(path, &cwds)) {
             Intent::Implied("wrapper")
         } else if !writing && cwds.contains(&path) {
             Intent::Implied("working-directory")
-        } else if program_named && words.names_directory_of(path, &cwds) {
+        } else if named && words.names_directory_of(path, &cwds) {
             Intent::Implied("named-directory")
         } else if self.scratch.contains(&(cause.tool, path)) {
             Intent::Implied("scratch")
@@ -216,7 +238,7 @@ impl<'a> Judge<'a> {
             return Intent::Implied("name-lookup");
         }
         let exec = position.and_then(|position| self.program_at(position, time));
-        let Some(exec) = exec.filter(|exec| names_exec(words, exec) && !listens) else {
+        let Some((_, exec)) = exec.filter(|(_, exec)| names_exec(words, exec) && !listens) else {
             return Intent::Unstated;
         };
         if words.has_url() {
@@ -236,6 +258,18 @@ impl<'a> Judge<'a> {
     }
 }
 
+/// Whether a process joined directly runs its call with this program, and not with what it became later.
+fn runs_call(cause: &Cause, words: &CallWords, exec: &ExecRecord) -> bool {
+    match cause.evidence {
+        Evidence::Window => words.shape.kind == ToolKind::Shell && is_shell(&exec.exe.path),
+        _ => Carried::of(exec).text_of(words).is_some(),
+    }
+}
+
+fn names_of(exec: &ExecRecord) -> [&str; 2] {
+    [&exec.exe.path, argv0(exec).unwrap_or_default()]
+}
+
 fn argv0(exec: &ExecRecord) -> Option<&str> {
     exec.argv.first().map(String::as_str)
 }
@@ -244,33 +278,17 @@ fn program(exec: &ExecRecord, pid: u32) -> Program<'_> {
     Program {
         exe: &exec.exe.path,
         name: argv0(exec).unwrap_or(&exec.exe.path),
-        script: Some(exec.filename.as_str()).filter(|name| !name.is_empty()),
+        script: script_of(&exec.argv).or(Some(exec.filename.as_str())),
         pid,
     }
 }
 
 /// Whether words name a program, its script, or the name it was started under.
 fn names_exec(words: &CallWords, exec: &ExecRecord) -> bool {
-    // The shell that carries the command is not named by being a shell, but its script is.
-    let script = exec
-        .argv
-        .iter()
-        .skip(1)
-        .find(|argument| !argument.starts_with('-'));
-    let runs_script =
-        is_interpreter(&exec.exe.path) && !exec.argv.iter().any(|text| takes_text(text));
     words.names_program(&exec.exe.path)
         || words.names_program(&exec.filename)
         || argv0(exec).is_some_and(|name| words.names_program(name))
-        || runs_script && script.is_some_and(|script| words.names_program(script))
-}
-
-fn is_interpreter(exe: &str) -> bool {
-    let name = file_name(exe);
-    is_shell(exe)
-        || ["python", "node", "perl", "ruby", "bun", "deno"]
-            .iter()
-            .any(|start| name.starts_with(start))
+        || script_of(&exec.argv).is_some_and(|script| words.names_program(script))
 }
 
 /// The texts that a shell was started with.

@@ -8,6 +8,7 @@
 //! | `argv-contains` | an argument contains the text of the call, or carries one of its arguments | 0.9, 0.7 |
 //! | `path-exact` | a path in the arguments is the path of the file | 0.95 |
 //! | `path-suffix` | a relative path in the arguments is the end of the path of the file | 0.8 |
+//! | `rename` | the file was renamed to one that is joined by path | 0.9 |
 //! | `window` | it began between the answer that asked and the request that brought the result | 0.6 to 0.3 alone |
 //! | `lineage` | a descendant of a joined process, by who forked whom | a little below that process's |
 //!
@@ -41,6 +42,7 @@ pub(crate) enum Evidence {
     ArgvContains,
     PathExact,
     PathSuffix,
+    Rename,
     Window,
     Lineage,
 }
@@ -52,6 +54,7 @@ impl Evidence {
             Self::ArgvContains => "argv-contains",
             Self::PathExact => "path-exact",
             Self::PathSuffix => "path-suffix",
+            Self::Rename => "rename",
             Self::Window => "window",
             Self::Lineage => "lineage",
         }

@@ -6,6 +6,9 @@
 
 use crate::tool::{is_shell, listed};
 
+/// The name of the rule for devices, in which nothing is kept.
+pub(crate) const DEVICE_RULE: &str = "device";
+
 /// A class of files that programs use without being asked.
 struct Rule {
     name: &'static str,
@@ -80,7 +83,7 @@ const RULES: &[Rule] = &[
         writing: false,
     },
     Rule {
-        name: "device",
+        name: DEVICE_RULE,
         places: &[
             "/dev/null",
             "/dev/zero",
@@ -144,11 +147,12 @@ const SHELL_STARTUP: &str = ".bashrc .bash_profile .bash_login .bash_logout .pro
 /// Programs that list processes.
 const PROCESS_LISTERS: &str = "ps pgrep pkill top htop lsof fuser pidof pstree killall";
 
-/// Helpers that a program runs to do its work: parents, children.
+/// Helpers that a program runs to do its work: parents, children. `git` also runs whatever is named
+/// `git-...`.
 const HELPERS: &[(&str, &str)] = &[
     (
         "gcc cc g++ c++ clang clang++ rustc ld collect2",
-        "as ld ld.bfd ld.gold ld.lld collect2 cc1 cc1plus lto1 cc gcc",
+        "as ld ld.bfd ld.gold ld.lld collect2 cc1 cc1plus lto1 lto-wrapper cc gcc",
     ),
     ("cargo", "rustc rustdoc build-script-build"),
     ("go", "compile link asm cgo vet"),
@@ -158,6 +162,57 @@ const HELPERS: &[(&str, &str)] = &[
     ("pip pip3 uv poetry", "python python3"),
     ("make gmake ninja", "sh"),
     ("env timeout nice nohup time stdbuf sudo xargs", "sh bash"),
+];
+
+/// What package managers and compilers keep for themselves, and what they are there to write: programs,
+/// parts of paths.
+const CACHES: &[(&str, &[&str])] = &[
+    (
+        "npm npx pnpm yarn bun node",
+        &[
+            "/.npm/",
+            "/.npmrc",
+            "/.cache/yarn/",
+            "/.yarn/",
+            "/pnpm/",
+            "/.bun/",
+        ],
+    ),
+    (
+        "npm npx pnpm yarn bun",
+        &[
+            "/node_modules/",
+            "/package-lock.json",
+            "/yarn.lock",
+            "/pnpm-lock.yaml",
+            "/bun.lock",
+        ],
+    ),
+    (
+        "pip pip3 uv poetry",
+        &[
+            "/.cache/pip/",
+            "/.cache/uv/",
+            "/site-packages/",
+            "/.config/pip/",
+        ],
+    ),
+    (
+        "cargo rustc",
+        &[
+            "/.cargo/",
+            "/.rustup/",
+            "/target/debug/",
+            "/target/release/",
+            "/Cargo.lock",
+        ],
+    ),
+    ("go", &["/go/pkg/", "/.cache/go-build/", "/go.sum"]),
+    ("curl wget", &["/.curlrc", "/.wgetrc", "/etc/wgetrc"]),
+    (
+        "ssh scp sftp",
+        &["/etc/ssh/ssh_config", "/.ssh/known_hosts", "/.ssh/config"],
+    ),
 ];
 
 /// The program on whose behalf a file is used.
@@ -172,7 +227,11 @@ pub(crate) struct Program<'a> {
 
 impl Program<'_> {
     fn is(&self, list: &str) -> bool {
-        listed(list, file_name(self.name)) || listed(list, file_name(self.exe))
+        listed(list, file_name(self.name))
+            || listed(list, file_name(self.exe))
+            || self
+                .script
+                .is_some_and(|script| listed(list, file_name(script)))
     }
 
     fn starts_with(&self, start: &str) -> bool {
@@ -191,6 +250,12 @@ pub(crate) fn file_rule(program: Program<'_>, path: &str, writing: bool) -> Opti
     }
     if let Some(rule) = interpreter_rule(program, path, writing) {
         return Some(rule);
+    }
+    let keeps = |(programs, places): &&(&str, &[&str])| {
+        program.is(programs) && places.iter().any(|place| path.contains(place))
+    };
+    if CACHES.iter().any(|cache| keeps(&cache)) {
+        return Some("program-cache");
     }
     if writing {
         return None;
@@ -254,16 +319,16 @@ fn interpreter_rule(program: Program<'_>, path: &str, writing: bool) -> Option<&
     None
 }
 
-/// Whether `child` is a helper that `parent` runs to do its work.
-pub(crate) fn is_helper(parent: &str, child: &str) -> bool {
-    let (parent, name) = (file_name(parent), file_name(child));
-    let internal = ["/usr/lib/", "/usr/lib64/", "/usr/libexec/", "/lib/"]
-        .iter()
-        .any(|directory| child.starts_with(directory));
-    internal
+/// Whether `child` is a helper that `parent` runs to do its work. Either goes by the name of its file and
+/// the one it was started under: `gcc` is `x86_64-linux-gnu-gcc-14`.
+pub(crate) fn is_helper(parent: [&str; 2], child: [&str; 2]) -> bool {
+    let (parent, child) = (parent.map(file_name), child.map(file_name));
+    let any = |list: &str, names: [&str; 2]| names.iter().any(|name| listed(list, name));
+    let of_git = parent.contains(&"git") && child.iter().any(|name| name.starts_with("git-"));
+    of_git
         || HELPERS
             .iter()
-            .any(|(parents, children)| listed(parents, parent) && listed(children, name))
+            .any(|(parents, children)| any(parents, parent) && any(children, child))
 }
 
 /// Programs whose work is to talk to servers of their own choice: package managers and git.
@@ -358,6 +423,19 @@ mod tests {
                 Some("git-repository"),
             ),
             ("/bin/rm", "/w/.git/index", true, None),
+            (
+                "/usr/bin/npm",
+                "/w/node_modules/a/x.js",
+                true,
+                Some("program-cache"),
+            ),
+            (
+                "/usr/bin/ssh",
+                "/home/u/.ssh/known_hosts",
+                true,
+                Some("program-cache"),
+            ),
+            ("/usr/bin/ssh", "/home/u/.ssh/id_ed25519", false, None),
             ("", "", false, None),
         ];
         for (exe, path, writing, expected) in table {
@@ -367,11 +445,17 @@ mod tests {
 
     #[test]
     fn helpers() {
-        assert!(is_helper("/usr/bin/gcc", "/usr/bin/as"));
-        assert!(is_helper(
-            "/usr/bin/x",
-            "/usr/lib/gcc/x86_64-linux-gnu/13/cc1"
+        let helps = |parent, child| is_helper([parent, parent], [child, child]);
+        assert!(helps(
+            "/usr/bin/gcc",
+            "/usr/libexec/gcc/x86_64-linux-gnu/14/cc1"
         ));
-        assert!(!is_helper("/bin/bash", "/bin/rm"));
+        assert!(is_helper(
+            ["/usr/bin/x86_64-linux-gnu-gcc-14", "gcc"],
+            ["/usr/bin/x86_64-linux-gnu-as", "as"]
+        ));
+        assert!(helps("/usr/bin/git", "/usr/lib/git-core/git-remote-https"));
+        assert!(!helps("/usr/bin/x", "/usr/lib/jvm/bin/java"));
+        assert!(!helps("/bin/bash", "/bin/rm"));
     }
 }
