@@ -12,7 +12,9 @@ use crate::{DropReason, EventClass, KTime, LlmCall, Loss, ProcessKey, SocketId, 
 pub struct Event {
     /// When it happened, on the boot clock.
     pub time: KTime,
-    /// Who did it. For a fork, the parent.
+    /// Who did it. For a fork, the parent. Named apart from the fields of every body, which lie beside it
+    /// in JSON: a conversation with a model has a `process` of its own.
+    #[serde(rename = "actor")]
     pub process: ProcessKey,
     /// What happened.
     #[serde(flatten)]
@@ -450,5 +452,47 @@ impl Loss {
             reason,
             count,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_conversation_with_a_model_survives_json() {
+        let process = ProcessKey {
+            tgid: 1,
+            start_ns: 2,
+        };
+        let call = LlmCall {
+            id: "llm-1".into(),
+            provider: "anthropic".into(),
+            api: "anthropic.messages".into(),
+            model: None,
+            request_model: None,
+            operation: "chat".into(),
+            process,
+            endpoint: String::new(),
+            transport: "h2".into(),
+            status: Some(200),
+            started: KTime(1),
+            first_byte: None,
+            ended: KTime(2),
+            complete: true,
+            request: crate::LlmRequest::default(),
+            response: crate::LlmResponse::default(),
+            finish_reasons: Vec::new(),
+            usage: crate::Usage::default(),
+            error: None,
+            parts: Vec::new(),
+        };
+        let event = Event {
+            time: KTime(3),
+            process,
+            body: EventBody::LlmCall(Box::new(call)),
+        };
+        let json = serde_json::to_string(&event).unwrap();
+        assert_eq!(serde_json::from_str::<Event>(&json).unwrap(), event, "{json}");
     }
 }
