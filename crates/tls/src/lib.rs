@@ -123,7 +123,7 @@ pub fn locate<S: Source>(source: S, options: &Options) -> Result<Located, Locate
     for report in &mut found {
         report.hooks.sort_by_key(|hook| hook.file_offset);
     }
-    if inspection.scanner.is_cut_short() {
+    if inspection.is_cut_short() {
         found.iter_mut().for_each(stacks::withdraw_unproven);
     }
     stacks::mark_superseded(&mut found);

@@ -132,10 +132,9 @@ impl<'a> Pclntab<'a> {
     ) -> Result<Vec<u64>, LocateError> {
         let mut candidates: Vec<u64> = in_header.into_iter().collect();
         let own = self.address..self.address.saturating_add(1);
-        for (module, _) in scanner.find_pointers(&[own])? {
-            let at = module.saturating_add(TEXT_IN_MODULE_BYTES);
-            candidates.extend(scanner.pointer_at(at)?);
-        }
+        let modules = scanner.find_pointers(&[own])?.into_iter();
+        let fields = modules.map(|(module, _)| module.saturating_add(TEXT_IN_MODULE_BYTES));
+        candidates.extend(scanner.pointers_at(&fields.collect())?.into_values());
         candidates.extend(self.elf.section(".text").map(|section| section.address));
         candidates.retain(|address| self.elf.is_code(*address));
         candidates.dedup();

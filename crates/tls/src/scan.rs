@@ -4,6 +4,7 @@
 //! it to [`crate::code`] to show that there is such an instruction.
 
 use std::cell::Cell;
+use std::collections::{BTreeSet, HashMap};
 use std::ops::Range;
 
 use memchr::{memchr_iter, memchr2_iter, memmem};
@@ -21,6 +22,8 @@ const MAX_HITS_PER_NEEDLE: usize = 256;
 const MAX_HITS: usize = 1 << 16;
 /// An address is formed within this many instructions, where it takes two of them.
 const MAX_PAIR_DISTANCE: usize = 8;
+/// How far behind its page an address may be, as two additions of 12 bits can reach.
+const MAX_LOW_BYTES: u64 = 0x2000;
 const RELOCATION_BYTES: usize = 24;
 
 /// Passes over the segments of one file, within a budget of bytes.
@@ -46,6 +49,8 @@ pub(crate) struct Call {
     pub(crate) target: u64,
     /// Address of the instruction.
     pub(crate) at: u64,
+    /// Whether it is a jump: the last call of a function, or a part of a loop.
+    pub(crate) is_jump: bool,
 }
 
 /// A piece of a segment. Finds that begin in `bytes[own..]` belong to the piece that follows.
@@ -167,19 +172,22 @@ impl<'a> Scanner<'a> {
         Ok(found)
     }
 
-    /// The pointer that will be at `address` when the file is loaded.
-    pub(crate) fn pointer_at(&self, address: u64) -> Result<Option<u64>, LocateError> {
-        let word = u64_at(&self.elf.read_memory(address, 8)?, 0);
-        if word.is_some_and(|word| word != 0) || self.elf.fixed_addresses {
-            return Ok(word);
+    /// The pointers that will be at `addresses` when the file is loaded.
+    pub(crate) fn pointers_at(
+        &self,
+        addresses: &BTreeSet<u64>,
+    ) -> Result<HashMap<u64, u64>, LocateError> {
+        let mut pointers = HashMap::new();
+        for address in addresses {
+            let word = u64_at(&self.elf.read_memory(*address, 8)?, 0);
+            pointers.extend(word.filter(|word| *word != 0).map(|word| (*address, word)));
         }
-        let mut pointer = None;
         self.for_each_relocation(|at, value| {
-            if at == address {
-                pointer = Some(value);
+            if addresses.contains(&at) {
+                pointers.insert(at, value);
             }
         })?;
-        Ok(pointer)
+        Ok(pointers)
     }
 
     /// Visits relocations that only add the address at which the file is loaded.
@@ -256,35 +264,19 @@ impl<'a> Scanner<'a> {
         let all = first.start..last.end;
         for segment in self.elf.segments.iter().filter(|s| s.executable) {
             self.for_each_chunk(segment, 8, |chunk| {
-                let keep = |at: usize, target: u64, found: &mut Vec<Call>| {
-                    if all.contains(&target) && is_within(ranges, target) && found.len() < MAX_HITS
-                    {
-                        let at = chunk.address_of(at);
-                        found.push(Call { target, at });
+                let mut keep = |at, target, is_jump| {
+                    let is_wanted = all.contains(&target) && is_within(ranges, target);
+                    if is_wanted && found.len() < MAX_HITS {
+                        found.push(Call {
+                            target,
+                            at,
+                            is_jump,
+                        });
                     }
                 };
                 match self.elf.machine {
-                    Machine::X86_64 => {
-                        for at in memchr2_iter(0xe8, 0xe9, chunk.bytes) {
-                            if let Some(distance) = array_at(chunk.bytes, at + 1)
-                                && at < chunk.own
-                            {
-                                let next = chunk.address_of(at + 5);
-                                let distance = i64::from(i32::from_le_bytes(distance));
-                                keep(at, next.wrapping_add_signed(distance), &mut found);
-                            }
-                        }
-                    }
-                    Machine::Aarch64 => {
-                        for (index, code) in chunk.bytes.chunks_exact(4).enumerate() {
-                            let code = u32_at(code, 0).unwrap_or(0);
-                            if code & 0x7c00_0000 == 0x1400_0000 && index * 4 < chunk.own {
-                                let distance = i64::from((code << 6).cast_signed() >> 6) * 4;
-                                let at = chunk.address_of(index * 4);
-                                keep(index * 4, at.wrapping_add_signed(distance), &mut found);
-                            }
-                        }
-                    }
+                    Machine::X86_64 => x86_calls(chunk, &mut keep),
+                    Machine::Aarch64 => aarch64_calls(chunk, &mut keep),
                 }
             })?;
         }
@@ -321,6 +313,32 @@ impl<'a> Scanner<'a> {
             done += own as u64;
         }
         Ok(())
+    }
+}
+
+/// `call` and `jmp` with a distance of 32 bits.
+fn x86_calls(chunk: &Chunk<'_>, keep: &mut impl FnMut(u64, u64, bool)) {
+    for at in memchr2_iter(0xe8, 0xe9, chunk.bytes) {
+        let Some([code, distance @ ..]) = array_at::<5>(chunk.bytes, at) else {
+            break;
+        };
+        if at < chunk.own {
+            let distance = i64::from(i32::from_le_bytes(distance));
+            let target = chunk.address_of(at + 5).wrapping_add_signed(distance);
+            keep(chunk.address_of(at), target, code == 0xe9);
+        }
+    }
+}
+
+/// `bl` and `b`.
+fn aarch64_calls(chunk: &Chunk<'_>, keep: &mut impl FnMut(u64, u64, bool)) {
+    for (index, code) in chunk.bytes.chunks_exact(4).enumerate() {
+        let code = u32_at(code, 0).unwrap_or(0);
+        if code & 0x7c00_0000 == 0x1400_0000 && index * 4 < chunk.own {
+            let distance = i64::from((code << 6).cast_signed() >> 6) * 4;
+            let at = chunk.address_of(index * 4);
+            keep(at, at.wrapping_add_signed(distance), code >> 31 == 0);
+        }
     }
 }
 
@@ -404,7 +422,7 @@ fn absolute_finders(elf: &Elf<'_>, targets: &[u64]) -> Vec<(u64, memmem::Finder<
     .collect()
 }
 
-/// `adrp x, page` with an `add x, x, low` close behind it.
+/// `adrp x, page` with one or two `add x, x, low` close behind it.
 fn paired_references(chunk: &Chunk<'_>, targets: &[u64], found: &mut Vec<Reference>) {
     for index in 0..chunk.own.div_ceil(4) {
         let Some(code) = u32_at(chunk.bytes, index * 4) else {
@@ -420,22 +438,33 @@ fn paired_references(chunk: &Chunk<'_>, targets: &[u64], found: &mut Vec<Referen
         let first = targets.partition_point(|target| *target < page);
         if targets
             .get(first)
-            .is_none_or(|target| *target - page > 0xfff)
+            .is_some_and(|target| *target - page < MAX_LOW_BYTES)
         {
+            follow_adds(chunk, index, (code & 31, page), targets, found);
+        }
+    }
+}
+
+/// Follows the additions to `value` in `register` behind the instruction at `index`.
+fn follow_adds(
+    chunk: &Chunk<'_>,
+    index: usize,
+    (mut register, mut value): (u32, u64),
+    targets: &[u64],
+    found: &mut Vec<Reference>,
+) {
+    for later in index + 1..=index + MAX_PAIR_DISTANCE {
+        let Some(code) = u32_at(chunk.bytes, later * 4) else {
+            break;
+        };
+        if code & 0xffc0_0000 != 0x9100_0000 || code >> 5 & 31 != register {
             continue;
         }
-        for later in index + 1..=index + MAX_PAIR_DISTANCE {
-            let Some(add) = u32_at(chunk.bytes, later * 4) else {
-                break;
-            };
-            if add & 0xffc0_0000 == 0x9100_0000 && add >> 5 & 31 == code & 31 {
-                let target = page.wrapping_add(u64::from(add >> 10 & 0xfff));
-                if targets.binary_search(&target).is_ok() && found.len() < MAX_HITS {
-                    let at = chunk.address_of(later * 4);
-                    found.push(Reference { at, target });
-                }
-                break;
-            }
+        register = code & 31;
+        value = value.wrapping_add(u64::from(code >> 10 & 0xfff));
+        if targets.binary_search(&value).is_ok() && found.len() < MAX_HITS {
+            let at = chunk.address_of(later * 4);
+            found.push(Reference { at, target: value });
         }
     }
 }

@@ -1,7 +1,7 @@
 //! 64-bit ARM instructions as [`Step`]s. Only what forms constants and moves control is told apart; of the
 //! rest it matters which register may have changed.
 
-use super::{Effect, Flow, Isa, Register, Step};
+use super::{Effect, Flow, Isa, Register, StackChange, Step};
 use crate::bytes::u32_at;
 
 /// 64-bit ARM with its procedure call standard.
@@ -10,7 +10,7 @@ pub(super) const ISA: Isa = Isa {
     stack_pointer: 31,
     // x0-x18 and the link register
     volatile: 0x4007_ffff,
-    function_alignment: 4,
+    has_fixed_width: true,
     decode,
 };
 
@@ -25,6 +25,8 @@ fn decode(bytes: &[u8], address: u64) -> Step {
         byte_count: 4,
         flow,
         effect,
+        // Calls are told from data by their place, so that nothing has to be proved by the stack.
+        stack: StackChange::Unknown,
     }
 }
 
@@ -59,7 +61,7 @@ fn effect(code: u32, address: u64) -> Effect {
     let immediate = u64::from(code >> 10 & 0xfff);
     match code {
         // adrp; adr
-        c if c & 0x9f00_0000 == 0x9000_0000 => Effect::Set(
+        c if c & 0x9f00_0000 == 0x9000_0000 => Effect::SetBase(
             rd,
             (address & !0xfff).wrapping_add_signed(page_field(c) << 12),
         ),
@@ -114,8 +116,8 @@ mod tests {
     #[test]
     fn instructions_become_steps() {
         for (code, flow, effect) in [
-            (0x9000_0001_u32, Flow::Next, Effect::Set(1, 0x1_2000)),
-            (0xb000_0001, Flow::Next, Effect::Set(1, 0x1_3000)),
+            (0x9000_0001_u32, Flow::Next, Effect::SetBase(1, 0x1_2000)),
+            (0xb000_0001, Flow::Next, Effect::SetBase(1, 0x1_3000)),
             (0x9104_8c21, Flow::Next, Effect::Add(1, 1, 0x123)),
             (0x5280_0200, Flow::Next, Effect::Set(0, 16)),
             (0xaa01_03e0, Flow::Next, Effect::Add(0, 1, 0)),

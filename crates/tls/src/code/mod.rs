@@ -4,10 +4,14 @@
 //! Decoders reduce instructions to [`Step`]s; everything else is the same for every processor.
 
 mod aarch64;
+mod entries;
 mod routine;
 mod starts;
 mod x86;
 
+use std::cell::Cell;
+
+use entries::Entries;
 pub(crate) use routine::Routine;
 pub(crate) use starts::{Start, Starts};
 
@@ -23,6 +27,7 @@ pub(crate) struct Step {
     pub(crate) byte_count: u8,
     pub(crate) flow: Flow,
     pub(crate) effect: Effect,
+    pub(crate) stack: StackChange,
 }
 
 impl Step {
@@ -56,6 +61,16 @@ pub(crate) enum Flow {
     Invalid,
 }
 
+/// What an instruction does to the stack pointer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum StackChange {
+    /// The stack grows by so many bytes; it shrinks if the number is negative. Calls count as nothing, as
+    /// they come back.
+    Grows(i64),
+    /// Something that cannot be told.
+    Unknown,
+}
+
 /// What an instruction does to registers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Effect {
@@ -63,6 +78,8 @@ pub(crate) enum Effect {
     Clobber(u32),
     /// Sets a register to a constant.
     Set(Register, u64),
+    /// Sets a register to a constant that another instruction will add to.
+    SetBase(Register, u64),
     /// Sets the first register to the second plus a constant.
     Add(Register, Register, u64),
     /// Puts a constant on the stack.
@@ -71,6 +88,33 @@ pub(crate) enum Effect {
     Pop(Register),
     /// Keeps the registers in the mask in memory, of which the first register is the address.
     Store(Option<Register>),
+}
+
+/// How many instructions may be decoded or looked at for one file: fifty times what the largest known
+/// program needs, and about a second.
+const MAX_WORK: u64 = 20_000_000;
+
+/// What is left of the work that may be done for one file.
+pub(crate) struct Work(Cell<u64>);
+
+impl Default for Work {
+    fn default() -> Self {
+        Self(Cell::new(MAX_WORK))
+    }
+}
+
+impl Work {
+    /// Whether one more instruction may be looked at.
+    pub(crate) fn take(&self) -> bool {
+        let left = self.0.get();
+        self.0.set(left.saturating_sub(1));
+        left > 0
+    }
+
+    /// Whether nothing is left.
+    pub(crate) fn is_used_up(&self) -> bool {
+        self.0.get() == 0
+    }
 }
 
 /// The calling convention and the decoder of a processor.
@@ -82,8 +126,8 @@ pub(crate) struct Isa {
     pub(crate) stack_pointer: Register,
     /// Registers that a called function may change.
     pub(crate) volatile: u32,
-    /// What functions are aligned to, as a rule.
-    pub(crate) function_alignment: u64,
+    /// Whether instructions can begin at multiples of their one length only.
+    pub(crate) has_fixed_width: bool,
     /// Reduces the bytes at an address to steps until they end or make no sense.
     pub(crate) decode: fn(bytes: &[u8], address: u64) -> Step,
 }

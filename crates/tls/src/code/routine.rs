@@ -1,8 +1,9 @@
 //! What can be reached from a function's first instruction.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::rc::Rc;
 
-use super::{Effect, Flow, Isa, Register, Step};
+use super::{Effect, Flow, Isa, Register, StackChange, Step, Work};
 use crate::LocateError;
 use crate::elf::Elf;
 
@@ -15,6 +16,9 @@ const MAX_TRACED_STEPS: usize = 2048;
 /// A value that is computed in more steps than this is unknown.
 const MAX_TRACE_DEPTH: u8 = 6;
 
+/// Instructions within which a function makes room on the stack.
+const MAX_PROLOGUE_STEPS: usize = 8;
+
 /// The instructions of one function.
 pub(crate) struct Routine {
     pub(crate) start: u64,
@@ -26,6 +30,42 @@ pub(crate) struct Routine {
     pub(crate) is_sound: bool,
     isa: &'static Isa,
     before: HashMap<u64, Vec<u64>>,
+    work: Rc<Work>,
+}
+
+/// A way through the code.
+#[derive(Clone, Copy)]
+struct Path {
+    address: u64,
+    /// Bytes that were put on the stack, as long as it can be told.
+    depth: Option<i64>,
+    /// Whether there were any before.
+    had_frame: bool,
+}
+
+impl Path {
+    fn begin(address: u64) -> Self {
+        Self {
+            address,
+            depth: Some(0),
+            had_frame: false,
+        }
+    }
+
+    fn advance(&mut self, step: &Step) {
+        self.address = step.end();
+        self.depth = match (self.depth, step.stack) {
+            (Some(depth), StackChange::Grows(by)) => Some(depth.saturating_add(by)),
+            _ => None,
+        };
+        self.had_frame |= self.depth.is_some_and(|depth| depth > 0);
+    }
+
+    /// Whether all was taken from the stack again: what follows is a return, or a jump that is one call
+    /// and a return.
+    fn is_unwound(&self) -> bool {
+        self.had_frame && self.depth == Some(0)
+    }
 }
 
 /// The constants that a register may hold.
@@ -45,6 +85,7 @@ impl Routine {
         elf: &Elf<'_>,
         start: u64,
         is_start: &dyn Fn(u64) -> bool,
+        work: &Rc<Work>,
     ) -> Result<Self, LocateError> {
         let bytes = elf.read_memory(start, MAX_ROUTINE_BYTES)?;
         let mut routine = Self {
@@ -54,64 +95,73 @@ impl Routine {
             is_sound: !bytes.is_empty(),
             isa: Isa::of(elf.machine),
             before: HashMap::new(),
+            work: Rc::clone(work),
         };
-        let mut pending = vec![start];
-        while let Some(address) = pending.pop() {
-            routine.follow(&bytes, address, is_start, &mut pending);
+        let mut pending = vec![Path::begin(start)];
+        while let Some(path) = pending.pop() {
+            routine.follow(&bytes, path, is_start, &mut pending);
         }
         routine.is_sound &= routine.steps.len() < MAX_STEPS && !routine.overlaps();
         Ok(routine)
     }
 
-    /// Decodes from `address` until control cannot go on or joins what was decoded already.
+    /// Decodes along a path until control cannot go on or joins what was decoded already.
     fn follow(
         &mut self,
         bytes: &[u8],
-        mut address: u64,
+        mut path: Path,
         is_start: &dyn Fn(u64) -> bool,
-        pending: &mut Vec<u64>,
+        pending: &mut Vec<Path>,
     ) {
         let mut pushed = None;
-        while !self.steps.contains_key(&address) && self.steps.len() < MAX_STEPS {
-            let code = address
-                .checked_sub(self.start)
-                .and_then(|distance| bytes.get(usize::try_from(distance).ok()?..))
-                .unwrap_or_default();
-            let mut step = (self.isa.decode)(code, address);
-            if step.flow == Flow::Invalid || usize::from(step.byte_count) > code.len() {
+        while !self.steps.contains_key(&path.address) && self.steps.len() < MAX_STEPS {
+            let Some(step) = self.decode(bytes, path.address, &mut pushed) else {
                 self.is_sound = false;
                 return;
-            }
-            // A small constant may take the way over the stack.
-            if let (Effect::Pop(register), Some(value)) = (step.effect, pushed) {
-                step.effect = Effect::Set(register, value);
-            }
-            pushed = match step.effect {
-                Effect::Push(value) => Some(value),
-                _ => None,
             };
-            self.steps.insert(address, step);
-            match step.flow {
-                Flow::Branch(to) | Flow::Jump(to) if self.is_exit(to, is_start) => {
+            path.advance(&step);
+            self.steps.insert(step.address, step);
+            if let Flow::Branch(to) | Flow::Jump(to) = step.flow {
+                let ends_call = matches!(step.flow, Flow::Jump(_)) && path.is_unwound();
+                if ends_call || self.is_exit(to, is_start) {
                     self.exits.insert(to);
+                } else {
+                    self.before.entry(to).or_default().push(step.address);
+                    pending.push(Path {
+                        address: to,
+                        ..path
+                    });
                 }
-                Flow::Branch(to) | Flow::Jump(to) => {
-                    self.before.entry(to).or_default().push(address);
-                    pending.push(to);
-                }
-                _ => {}
             }
-            if matches!(step.flow, Flow::Jump(_) | Flow::Return | Flow::End) {
-                return;
-            }
-            let next = step.end();
+            let ends = matches!(step.flow, Flow::Jump(_) | Flow::Return | Flow::End);
             // Code that runs into the next function called something that does not come back.
-            if is_start(next) {
+            if ends || is_start(path.address) {
                 return;
             }
-            self.before.entry(next).or_default().push(address);
-            address = next;
+            self.before
+                .entry(path.address)
+                .or_default()
+                .push(step.address);
         }
+    }
+
+    /// The instruction at `address`, if it makes sense.
+    fn decode(&self, bytes: &[u8], address: u64, pushed: &mut Option<u64>) -> Option<Step> {
+        let at = usize::try_from(address.checked_sub(self.start)?).ok()?;
+        let code = bytes.get(at..).filter(|_| self.work.take())?;
+        let mut step = (self.isa.decode)(code, address);
+        if step.flow == Flow::Invalid || usize::from(step.byte_count) > code.len() {
+            return None;
+        }
+        // A small constant may take the way over the stack.
+        if let (Effect::Pop(register), Some(value)) = (step.effect, *pushed) {
+            step.effect = Effect::Set(register, value);
+        }
+        *pushed = match step.effect {
+            Effect::Push(value) => Some(value),
+            _ => None,
+        };
+        Some(step)
     }
 
     fn is_exit(&self, to: u64, is_start: &dyn Fn(u64) -> bool) -> bool {
@@ -129,6 +179,59 @@ impl Routine {
             end = step.end();
             overlaps
         })
+    }
+
+    /// Whether it leaves the stack as it found it, on one way at least, or cannot be told to not do so.
+    /// Code from the middle of a function takes more from the stack than it put there.
+    pub(crate) fn is_balanced(&self) -> bool {
+        let mut depths: HashMap<u64, i64> = HashMap::new();
+        let mut pending = vec![(self.start, 0_i64)];
+        let mut leaves = false;
+        while let Some((address, depth)) = pending.pop() {
+            let Some(step) = self.steps.get(&address) else {
+                continue;
+            };
+            if depths.insert(address, depth).is_some() {
+                continue;
+            }
+            let StackChange::Grows(by) = step.stack else {
+                return true;
+            };
+            let depth = depth.saturating_add(by);
+            let exits = match step.flow {
+                Flow::Jump(to) | Flow::Branch(to) => self.exits.contains(&to),
+                Flow::Return => true,
+                _ => false,
+            };
+            if exits && depth == 0 {
+                return true;
+            }
+            leaves |= exits;
+            if let Flow::Jump(to) | Flow::Branch(to) = step.flow {
+                pending.push((to, depth));
+            }
+            if !matches!(step.flow, Flow::Jump(_) | Flow::Return | Flow::End) {
+                pending.push((step.end(), depth));
+            }
+        }
+        !leaves
+    }
+
+    /// Whether it changes memory that is not its own: not the stack's, by its pointer or by one made of it.
+    pub(crate) fn stores_outside_stack(&self) -> bool {
+        self.steps.values().any(|step| match step.effect {
+            Effect::Store(Some(base)) if base != self.isa.stack_pointer => {
+                !self.constants_at(step.address, base).stack
+            }
+            _ => false,
+        })
+    }
+
+    /// Whether it puts something on the stack before it does anything else of note.
+    pub(crate) fn begins_with_frame(&self) -> bool {
+        let first = self.steps.values().take(MAX_PROLOGUE_STEPS);
+        let mut ordinary = first.take_while(|step| step.flow == Flow::Next);
+        ordinary.any(|step| matches!(step.stack, StackChange::Grows(1..)))
     }
 
     /// The instruction that `address` is a byte of, if it can be reached.
@@ -206,7 +309,7 @@ impl Routine {
                 let Some(step) = self.steps.get(address) else {
                     continue;
                 };
-                if *left == 0 {
+                if *left == 0 || !self.work.take() {
                     constants.others = true;
                     return;
                 }
@@ -247,7 +350,9 @@ fn definition(step: &Step, register: Register, volatile: u32) -> Definition {
         return Definition::Unknown;
     }
     match step.effect {
-        Effect::Set(target, value) if target == register => Definition::Constant(value),
+        Effect::Set(target, value) | Effect::SetBase(target, value) if target == register => {
+            Definition::Constant(value)
+        }
         Effect::Add(target, from, value) if target == register => Definition::Sum(from, value),
         Effect::Pop(target) if target == register => Definition::Unknown,
         Effect::Clobber(mask) if is_in(mask) => Definition::Unknown,

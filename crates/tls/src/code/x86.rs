@@ -5,7 +5,7 @@ use iced_x86::{
     OpAccess, OpKind, Register as Name,
 };
 
-use super::{Effect, Flow, Isa, Register, Step};
+use super::{Effect, Flow, Isa, Register, StackChange, Step};
 
 /// The longest instruction.
 const MAX_INSTRUCTION_BYTES: usize = 15;
@@ -17,7 +17,7 @@ pub(super) const ISA: Isa = Isa {
     stack_pointer: 4,
     // rax rcx rdx rsi rdi r8-r11
     volatile: 0x0fc7,
-    function_alignment: 16,
+    has_fixed_width: false,
     decode,
 };
 
@@ -29,7 +29,37 @@ fn decode(bytes: &[u8], address: u64) -> Step {
         byte_count: u8::try_from(instruction.len()).unwrap_or(u8::MAX),
         flow: flow(&instruction),
         effect: effect(&instruction),
+        stack: stack(&instruction),
     }
+}
+
+fn stack(instruction: &Instruction) -> StackChange {
+    let is_target = register(instruction.op0_register()) == Some(ISA.stack_pointer);
+    let by = match instruction.mnemonic() {
+        Mnemonic::Call | Mnemonic::Ret => 0,
+        Mnemonic::Push | Mnemonic::Pop => -i64::from(instruction.stack_pointer_increment()),
+        Mnemonic::Leave => return StackChange::Unknown,
+        Mnemonic::Sub if is_target && is_immediate(instruction) => {
+            instruction.immediate(1).cast_signed()
+        }
+        Mnemonic::Add if is_target && is_immediate(instruction) => {
+            instruction.immediate(1).cast_signed().saturating_neg()
+        }
+        Mnemonic::Lea if is_target => match effect(instruction) {
+            Effect::Add(_, from, by) if from == ISA.stack_pointer => {
+                by.cast_signed().saturating_neg()
+            }
+            _ => return StackChange::Unknown,
+        },
+        Mnemonic::Cmp | Mnemonic::Test => 0,
+        _ if is_target => return StackChange::Unknown,
+        _ => 0,
+    };
+    StackChange::Grows(by)
+}
+
+fn is_immediate(instruction: &Instruction) -> bool {
+    instruction.op1_register() == Name::None && instruction.op1_kind() != OpKind::Memory
 }
 
 fn flow(instruction: &Instruction) -> Flow {

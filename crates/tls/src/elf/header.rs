@@ -12,6 +12,7 @@ pub(super) const PT_GNU_EH_FRAME: u32 = 0x6474_e550;
 pub(super) const PF_X: u32 = 1;
 pub(super) const PF_W: u32 = 2;
 
+const SHF_EXECINSTR: u64 = 4;
 const FILE_HEADER_BYTES: usize = 64;
 const PROGRAM_HEADER_BYTES: usize = 56;
 const SECTION_HEADER_BYTES: usize = 64;
@@ -132,5 +133,6 @@ fn section(header: &[u8], names: &[u8]) -> Option<Section> {
         offset: u64_at(header, 24)?,
         byte_count: u64_at(header, 32)?,
         link: u32_at(header, 40)?,
+        executable: u64_at(header, 8)? & SHF_EXECINSTR != 0,
     })
 }

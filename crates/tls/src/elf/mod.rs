@@ -77,6 +77,7 @@ pub(crate) struct Section {
     pub(crate) offset: u64,
     pub(crate) byte_count: u64,
     pub(crate) link: u32,
+    pub(crate) executable: bool,
 }
 
 /// Values of the dynamic section that are used.
@@ -219,6 +220,26 @@ impl<'a> Elf<'a> {
         self.segments
             .iter()
             .any(|segment| segment.executable && segment.contains(address))
+    }
+
+    /// Whether `address` is one of code, by the sections too if there are any: where constants share the
+    /// code's segment, only these tell them apart.
+    pub(crate) fn is_text(&self, address: u64) -> bool {
+        let mut sections = self.sections.iter().filter(|s| s.executable).peekable();
+        let by_segment = self.is_code(address);
+        by_segment
+            && (sections.peek().is_none()
+                || sections.any(|section| {
+                    let distance = address.checked_sub(section.address);
+                    distance.is_some_and(|distance| distance < section.byte_count)
+                }))
+    }
+
+    /// Whether `address` is in the file and is no code.
+    pub(crate) fn is_data(&self, address: u64) -> bool {
+        self.segments
+            .iter()
+            .any(|segment| !segment.executable && segment.contains(address))
     }
 
     /// Reads up to `byte_count` bytes at `address`, fewer where the segment ends before.

@@ -6,8 +6,9 @@
 //!
 //! - `SSL_write`: not for QUIC, uninitialized, handshake failure, bad length;
 //! - `ssl_read_impl`: uninitialized, handshake failure, and what was built into it;
-//! - `SSL_read`: not for QUIC, through the `SSL_peek` within it, and nothing else; and it calls
-//!   `ssl_read_impl`.
+//! - `SSL_read`: not for QUIC, through the `SSL_peek` within it, and it calls `ssl_read_impl`; or the
+//!   reasons of both, if that was built into it. It takes what it read from the connection's buffer, which
+//!   `SSL_peek` does not.
 //!
 //! Line numbers are given, too, but differ from version to version.
 
@@ -33,6 +34,9 @@ pub(super) const SOURCE: &[u8] = b"ssl/ssl_lib.cc\0";
 const LIBRARY: u64 = 16;
 /// `ERR_R_SHOULD_NOT_HAVE_BEEN_CALLED`: what QUIC connections get.
 const NOT_FOR_QUIC: u64 = 66;
+/// What `SSL_do_handshake` and what follows it may add, where they were built into their callers: unknown
+/// state, excessive message, unexpected message.
+const INHERITED: [u64; 3] = [134, 110, 182];
 /// `SSL_R_BAD_LENGTH`.
 const BAD_LENGTH: u64 = 111;
 /// `SSL_R_SSL_HANDSHAKE_FAILURE`.
@@ -85,13 +89,31 @@ struct Suspect<'f> {
 }
 
 impl Suspect<'_> {
+    /// Whether it gives each of `reasons`, and no other but what it may have inherited.
+    fn gives(&self, reasons: &[u64]) -> bool {
+        let is_known = |reason: &u64| reasons.contains(reason) || INHERITED.contains(reason);
+        self.reasons.iter().all(is_known) && reasons.iter().all(|r| self.reasons.contains(r))
+    }
+
     fn is_write(&self) -> bool {
-        self.reasons == BTreeSet::from([NOT_FOR_QUIC, BAD_LENGTH, HANDSHAKE_FAILURE, UNINITIALIZED])
+        self.gives(&[NOT_FOR_QUIC, BAD_LENGTH, HANDSHAKE_FAILURE, UNINITIALIZED])
     }
 
     fn is_read_impl(&self) -> bool {
-        let has = |reason| self.reasons.contains(&reason);
-        has(HANDSHAKE_FAILURE) && has(UNINITIALIZED) && !has(NOT_FOR_QUIC) && !has(BAD_LENGTH)
+        self.gives(&[HANDSHAKE_FAILURE, UNINITIALIZED])
+    }
+
+    /// `SSL_read`, or `SSL_peek`, with `ssl_read_impl` inside.
+    fn is_whole_read(&self) -> bool {
+        self.gives(&[NOT_FOR_QUIC, HANDSHAKE_FAILURE, UNINITIALIZED])
+    }
+
+    /// `SSL_read` as a function of its own that calls one of `implementations`.
+    fn is_read(&self, implementations: &BTreeSet<u64>) -> bool {
+        let routine = &self.function.routine;
+        self.reasons == BTreeSet::from([NOT_FOR_QUIC])
+            && !implementations.is_disjoint(&routine.callees())
+            && routine.stores_outside_stack()
     }
 
     fn evidence(&self) -> Vec<String> {
@@ -148,32 +170,23 @@ fn search_write(inspection: &Inspection<'_>, suspects: &[Suspect<'_>], report: &
 }
 
 fn search_read(inspection: &Inspection<'_>, suspects: &[Suspect<'_>], report: &mut StackReport) {
-    let implementations: Vec<&Suspect<'_>> = suspects.iter().filter(|s| s.is_read_impl()).collect();
-    let [implementation] = implementations.as_slice() else {
-        let reason = format!(
-            "{} functions give the reasons of ssl_read_impl",
-            implementations.len()
-        );
-        report.miss("SSL_read", reason);
-        return;
-    };
-    let callee = implementation.function.start.address;
+    let implementations: BTreeSet<u64> = suspects
+        .iter()
+        .filter(|s| s.is_read_impl())
+        .map(|s| s.function.start.address)
+        .collect();
     let found: Vec<&Suspect<'_>> = suspects
         .iter()
-        .filter(|s| s.reasons == BTreeSet::from([NOT_FOR_QUIC]))
-        .filter(|s| s.function.routine.callees().contains(&callee))
+        .filter(|s| s.is_whole_read() || s.is_read(&implementations))
         .collect();
     let name = "SSL_read";
     match found.as_slice() {
-        [read] => add(
-            inspection,
-            name,
-            HookKind::ReadReturn,
-            read,
-            Some(callee),
-            report,
-        ),
-        [] => report.miss(name, "no function gives its reason and calls ssl_read_impl"),
+        [read] => {
+            let callees = read.function.routine.callees();
+            let callee = implementations.intersection(&callees).next().copied();
+            add(inspection, name, HookKind::ReadReturn, read, callee, report);
+        }
+        [] => report.miss(name, "no function gives the reasons that it gives"),
         _ => report.miss(name, "SSL_peek cannot be told from it"),
     }
 }

@@ -106,10 +106,15 @@ impl<'a> Inspection<'a> {
         })
     }
 
+    /// Whether a part of the file was not looked at.
+    pub(crate) fn is_cut_short(&self) -> bool {
+        self.scanner.is_cut_short() || self.starts.is_cut_short()
+    }
+
     /// What could not be looked at, and why.
     pub(crate) fn limits(&self) -> Vec<String> {
         let mut limits = Vec::new();
-        if self.scanner.is_cut_short() {
+        if self.is_cut_short() {
             limits
                 .push("the file holds more than is looked at: a part of it is unknown".to_owned());
         }

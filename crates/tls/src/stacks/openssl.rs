@@ -145,17 +145,9 @@ fn search(inspection: &mut Inspection<'_>, report: &mut StackReport) -> Result<(
         HANDSHAKE,
         SET_FD,
     ];
-    let has_names = !inspection.constant(READ.internal_name).is_empty()
-        || !inspection.constant(WRITE.internal_name).is_empty();
-    let targets: Vec<u64> = if has_names {
-        names
-            .iter()
-            .flat_map(|name| inspection.constant(name))
-            .copied()
-            .collect()
-    } else {
-        files.iter().copied().collect()
-    };
+    // Names may also be in the file because it exports them: only code that uses them counts.
+    let names_at = names.iter().flat_map(|name| inspection.constant(name));
+    let targets: Vec<u64> = names_at.copied().chain(files.iter().copied()).collect();
     let functions = inspection.functions_referring(&targets)?;
     let suspects: Vec<Suspect<'_>> = functions
         .iter()

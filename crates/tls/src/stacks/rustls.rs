@@ -14,6 +14,7 @@ use std::collections::BTreeSet;
 use super::{Function, Inspection, StackEntry, version};
 use crate::LocateError;
 use crate::bytes::{u32_at, u64_at};
+use crate::elf::Machine;
 use crate::report::{
     Attach, Confidence, Convention, Hook, HookKind, Moment, Operand, Stack, StackReport, Success,
 };
@@ -39,7 +40,9 @@ const MAX_PATH_BYTES: u64 = 512;
 /// Bytes of the authentication tag behind every record.
 const TAG_BYTES: u8 = 16;
 /// Functions of a trait object's table that are looked at.
-const VTABLE_WORDS: usize = 8;
+const VTABLE_WORDS: u64 = 8;
+/// Tables beyond this number are not looked at; a function refers to a few.
+const MAX_TABLES: usize = 256;
 /// The largest object that a trait object's table is believed to be of.
 const MAX_OBJECT_BYTES: u64 = 64 << 10;
 /// Versions whose layout is known.
@@ -215,14 +218,7 @@ fn search_decrypters(
     report: &mut StackReport,
 ) -> Result<(), LocateError> {
     let name = format!("Tls13MessageDecrypter::decrypt ({provider})");
-    let mut found: BTreeSet<(u64, u64, u64)> = BTreeSet::new();
-    for maker in makers {
-        for vtable in maker.routine.constants() {
-            if let Some(decrypt) = decrypter(inspection, vtable, copy)? {
-                found.insert((decrypt, vtable, maker.start.address));
-            }
-        }
-    }
+    let found = decrypters(inspection, makers, copy)?;
     let count = found
         .iter()
         .map(|(decrypt, _, _)| decrypt)
@@ -238,7 +234,7 @@ fn search_decrypters(
                 kind: HookKind::RecordOpen,
                 file_offset,
                 address: *decrypt,
-                convention: decrypt_convention(),
+                convention: decrypt_convention(inspection.elf.machine),
                 attach: Attach::Both,
                 confidence: if count <= *methods {
                     Confidence::Proven
@@ -261,40 +257,60 @@ fn search_decrypters(
     Ok(())
 }
 
-/// `fn decrypt(&mut self, message, sequence) -> Result<..>`: the result's place is the first argument, and
-/// the message is passed by its address. It is {pointer, length, ..}, and is decrypted in place.
-fn decrypt_convention() -> Convention {
-    let message = || Operand::Argument(2);
+/// `fn decrypt(&mut self, message, sequence) -> Result<..>`: the message is passed by its address. It is
+/// {pointer, length, ..}, and is decrypted in place. Where the result goes is the first argument on AMD64,
+/// and has a register of its own on ARM.
+fn decrypt_convention(machine: Machine) -> Convention {
+    let first = match machine {
+        Machine::X86_64 => 1,
+        Machine::Aarch64 => 0,
+    };
+    let message = || Operand::Argument(first + 1);
     Convention {
         buffer: Some(message().load(0, Moment::Entry)),
         length: Some(message().load(8, Moment::Entry)),
         skip_tail_bytes: TAG_BYTES,
         success: Success::Always,
-        ..Convention::of_object(Operand::Argument(1))
+        ..Convention::of_object(Operand::Argument(first))
     }
 }
 
-/// The method of the trait object's table at `address`, if it has exactly one, which does not encrypt.
-fn decrypter(
+/// What decrypts among the methods of trait objects that `makers` refer to: (method, table, maker).
+fn decrypters(
     inspection: &Inspection<'_>,
-    address: u64,
+    makers: &[&Function],
     copy: Option<u64>,
-) -> Result<Option<u64>, LocateError> {
-    if !address.is_multiple_of(8) || inspection.elf.is_code(address) {
-        return Ok(None);
+) -> Result<BTreeSet<(u64, u64, u64)>, LocateError> {
+    let mut tables: BTreeSet<(u64, u64)> = BTreeSet::new();
+    for maker in makers {
+        let constants = maker.routine.constants().into_iter();
+        let is_table = |at: &u64| {
+            at.is_multiple_of(8) && inspection.elf.is_data(*at) && tables.len() < MAX_TABLES
+        };
+        let found: Vec<u64> = constants.filter(is_table).collect();
+        tables.extend(found.into_iter().map(|at| (at, maker.start.address)));
     }
-    let mut words = Vec::with_capacity(VTABLE_WORDS);
-    for index in 0..VTABLE_WORDS {
-        let at = address.saturating_add(8 * index as u64);
-        words.push(inspection.scanner.pointer_at(at)?.unwrap_or(0));
+    let words_of = |table: u64| (0..VTABLE_WORDS).map(move |index| table.saturating_add(8 * index));
+    let wanted: BTreeSet<u64> = tables
+        .iter()
+        .flat_map(|(table, _)| words_of(*table))
+        .collect();
+    let pointers = inspection.scanner.pointers_at(&wanted)?;
+    let mut found = BTreeSet::new();
+    for (table, maker) in tables {
+        let words: Vec<u64> = words_of(table)
+            .map(|at| pointers.get(&at).copied().unwrap_or(0))
+            .collect();
+        let Some(method) = only_method(&words, |word| inspection.elf.is_text(word)) else {
+            continue;
+        };
+        let routine = inspection.starts.routine(method)?;
+        let encrypts = copy.is_some_and(|copy| routine.callees().contains(&copy));
+        if routine.is_sound && !encrypts {
+            found.insert((method, table, maker));
+        }
     }
-    let is_code = |word: u64| inspection.elf.is_code(word);
-    let Some(method) = only_method(&words, is_code) else {
-        return Ok(None);
-    };
-    let routine = inspection.starts.routine(method)?;
-    let encrypts = copy.is_some_and(|copy| routine.callees().contains(&copy));
-    Ok((routine.is_sound && !encrypts).then_some(method))
+    Ok(found)
 }
 
 /// The method of a trait object's table `{drop, size, alignment, method}`, if what follows is no second one.

@@ -6,7 +6,8 @@ use crate::LocateError;
 /// The longest version that is believed.
 const MAX_VERSION_BYTES: usize = 24;
 
-/// The version that follows a constant somewhere in the file, such as `3.0.19` after `OpenSSL `.
+/// The version that follows a constant somewhere in the file, such as `3.0.19` after `OpenSSL `: the first
+/// one of three parts, as text about a version has two.
 pub(super) fn after(
     inspection: &Inspection<'_>,
     constant: &[u8],
@@ -14,7 +15,7 @@ pub(super) fn after(
     for address in inspection.constant(constant) {
         let at = address.saturating_add(constant.len() as u64);
         let text = inspection.elf.read_memory(at, MAX_VERSION_BYTES)?;
-        if let Some(version) = leading(&text) {
+        if let Some(version) = leading(&text).filter(|version| version.matches('.').count() >= 2) {
             return Ok(Some(version));
         }
     }
