@@ -1,5 +1,7 @@
 //! Files that name their TLS functions: every offset is compared with what `nm` says.
 
+#![allow(clippy::unwrap_used, reason = "tests")]
+
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::path::Path;

@@ -1,5 +1,7 @@
 //! When a hook is offered, and when it is not: programs made by hand, which differ in one thing each.
 
+#![allow(clippy::unwrap_used, reason = "tests")]
+
 mod synthetic;
 
 use agentsight_tls::{

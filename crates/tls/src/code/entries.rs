@@ -10,7 +10,7 @@ use crate::elf::Elf;
 use crate::scan::Scanner;
 
 /// Bytes before an instruction from which it must be reached.
-const LEAD_BYTES: u64 = 64;
+const LEAD_BYTES: u8 = 64;
 /// Places among them to begin at.
 const LEAD_BEGINS: usize = 16;
 /// What functions are aligned to that jumps may go to.
@@ -132,10 +132,10 @@ impl<'a> Entries<'a> {
         if let Some(is_real) = self.real.borrow().get(&address) {
             return *is_real;
         }
-        let first = address.saturating_sub(LEAD_BYTES);
+        let first = address.saturating_sub(u64::from(LEAD_BYTES));
         let code = self
             .elf
-            .read_memory(first, LEAD_BYTES as usize + 16)
+            .read_memory(first, usize::from(LEAD_BYTES) + 16)
             .unwrap_or_default();
         let met = (0..LEAD_BEGINS)
             .filter(|skip| self.meets(&code, first, *skip, address))

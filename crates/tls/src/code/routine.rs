@@ -41,6 +41,8 @@ struct Path {
     depth: Option<i64>,
     /// Whether there were any before.
     had_frame: bool,
+    /// Whether the last instruction was a call.
+    is_behind_call: bool,
 }
 
 impl Path {
@@ -49,11 +51,13 @@ impl Path {
             address,
             depth: Some(0),
             had_frame: false,
+            is_behind_call: false,
         }
     }
 
     fn advance(&mut self, step: &Step) {
         self.address = step.end();
+        self.is_behind_call = matches!(step.flow, Flow::Call(_));
         self.depth = match (self.depth, step.stack) {
             (Some(depth), StackChange::Grows(by)) => Some(depth.saturating_add(by)),
             _ => None,
@@ -116,7 +120,8 @@ impl Routine {
         let mut pushed = None;
         while !self.steps.contains_key(&path.address) && self.steps.len() < MAX_STEPS {
             let Some(step) = self.decode(bytes, path.address, &mut pushed) else {
-                self.is_sound = false;
+                // Behind a call that does not come back there may be anything.
+                self.is_sound &= path.is_behind_call;
                 return;
             };
             path.advance(&step);

@@ -147,7 +147,7 @@ fn locations(
         // The path's length may count a closing NUL.
         let hit = hits
             .iter()
-            .find(|(_, hit_end, _)| end == *hit_end || end == *hit_end + 1);
+            .find(|(_, hit_end, _)| end == *hit_end || end == hit_end.saturating_add(1));
         if let Some((_, _, index)) = hit
             && let Some(found) = locations.get_mut(*index)
         {

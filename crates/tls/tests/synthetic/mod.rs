@@ -3,23 +3,23 @@
 #![allow(dead_code, reason = "each test uses a part")]
 
 /// Address that the first byte of the file is loaded at.
-pub const BASE: u64 = 0x40_0000;
+pub(crate) const BASE: u64 = 0x40_0000;
 const PAGE: usize = 0x1000;
 const TEXT_OFFSET: usize = 2 * PAGE;
 
 /// What to put into the program.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Recipe {
+pub(crate) struct Recipe {
     /// Unwind table for every function.
-    pub unwind: bool,
+    pub(crate) unwind: bool,
     /// Section headers.
-    pub sections: bool,
+    pub(crate) sections: bool,
     /// `SSL_read` gives `ssl_read_internal` a place on its stack, as the source does.
-    pub passes_stack: bool,
+    pub(crate) passes_stack: bool,
     /// A second function that reports errors as `SSL_write` does.
-    pub second_write: bool,
+    pub(crate) second_write: bool,
     /// Bytes that make no sense before the place where `ssl_read_internal` reports its error.
-    pub garbage: bool,
+    pub(crate) garbage: bool,
 }
 
 impl Default for Recipe {
@@ -35,15 +35,15 @@ impl Default for Recipe {
 }
 
 /// A program, and where its functions are.
-pub struct Program {
-    pub bytes: Vec<u8>,
+pub(crate) struct Program {
+    pub(crate) bytes: Vec<u8>,
     /// File offsets by name.
-    pub functions: Vec<(&'static str, u64)>,
+    pub(crate) functions: Vec<(&'static str, u64)>,
 }
 
 impl Program {
     /// File offset of a function.
-    pub fn offset(&self, name: &str) -> u64 {
+    pub(crate) fn offset(&self, name: &str) -> u64 {
         self.functions.iter().find(|(n, _)| *n == name).unwrap().1
     }
 }
@@ -60,7 +60,7 @@ const STRINGS: &[&str] = &[
 ];
 
 /// Builds a program.
-pub fn build(recipe: Recipe) -> Program {
+pub(crate) fn build(recipe: Recipe) -> Program {
     let mut constants = vec![0; PAGE];
     let mut addresses = Vec::new();
     for string in STRINGS {
