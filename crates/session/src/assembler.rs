@@ -84,7 +84,11 @@ impl Assembler {
         let key = payload.stream;
         self.uses = self.uses.saturating_add(1);
         let stream = self.streams.entry(key).or_insert_with(|| Stream {
-            connection: Connection::new(Limits::default()),
+            connection: if payload.cleartext {
+                Connection::cleartext(Limits::default())
+            } else {
+                Connection::new(Limits::default())
+            },
             buffered_bytes: 0,
             last_used: 0,
         });
@@ -277,6 +281,7 @@ mod tests {
             },
             tid: 1,
             direction,
+            cleartext: false,
             missing_bytes: 0,
             bytes: bytes.to_vec(),
         }

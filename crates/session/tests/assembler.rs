@@ -24,6 +24,7 @@ fn payload(stream: StreamKey, time: u64, direction: Direction, bytes: &[u8]) -> 
         stream,
         tid: stream.process.tgid,
         direction,
+        cleartext: false,
         missing_bytes: 0,
         bytes: bytes.to_vec(),
     }

@@ -64,6 +64,24 @@ fn the_last_totals_of_a_use_hold() {
 }
 
 #[test]
+fn totals_may_come_before_the_open_that_they_continue() {
+    let (mut story, agent) = Story::new();
+    story.reads(agent, "/w/a");
+    let last = story.events.len() - 1;
+    story.events.swap(last - 1, last);
+    let document = story.document();
+    let read = action(&document, "file.read", "/w/a");
+    assert_eq!(
+        (
+            &read.attributes["agentsight.count"],
+            &read.attributes["agentsight.bytes"]
+        ),
+        (&json!(2), &json!(10))
+    );
+    assert!(document.coverage.omitted.is_empty());
+}
+
+#[test]
 fn totals_without_an_open_are_counted_as_left_out() {
     let (mut story, agent) = Story::new();
     story.reads(agent, "/w/a");

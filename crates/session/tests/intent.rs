@@ -560,3 +560,77 @@ fn an_answer_that_broke_off_and_was_asked_for_again_took_no_process() {
         Some("whole")
     );
 }
+
+#[test]
+fn a_version_manager_is_as_much_asked_for_as_the_program_that_it_finds() {
+    let (mut story, agent) = asked(&[("t1", "python3 a.py")]);
+    let shell = story.spawn(agent, "/usr/bin/bash", &["bash", "-c", "python3 a.py"]);
+    let shim = "/h/.pyenv/shims/python3";
+    let python = story.spawn(shell, "/usr/bin/bash", &["bash", shim, "a.py"]);
+    story.exec(
+        python,
+        shell,
+        "/usr/bin/bash",
+        &["bash", "/h/.pyenv/libexec/pyenv-exec", "python3", "a.py"],
+    );
+    story.reads(python, "/h/.pyenv/version");
+    story.spawn(python, "/usr/bin/readlink", &["readlink", "pyenv"]);
+    story.spawn(python, "/usr/bin/curl", &["curl", "http://x"]);
+    story.exec(
+        python,
+        shell,
+        "/h/.pyenv/versions/3.11/bin/python3",
+        &["python3", "a.py"],
+    );
+    story.reads(python, "/h/.pyenv/versions/3.11/lib/libpython3.so");
+    story.reads(python, "/w/helper.py");
+    story.reads(python, "/w/data.csv");
+    let document = story.document();
+    let table = [
+        ("process.exec", "/readlink", "implied"),
+        ("process.exec", "/curl", "unstated"),
+        ("process.exec", "/python3", "stated"),
+        ("file.read", "/version", "implied"),
+        ("file.read", "libpython3.so", "implied"),
+        ("file.read", "helper.py", "implied"),
+        ("file.read", "data.csv", "unstated"),
+    ];
+    for (kind, object, intent) in table {
+        assert_eq!(
+            action(&document, kind, object).intent,
+            intent,
+            "{kind} {object}"
+        );
+    }
+}
+
+#[test]
+fn output_goes_where_the_caller_sends_it() {
+    let (mut story, agent) = asked(&[("t1", "date")]);
+    story.writes(agent, "/tmp/agent/output-1");
+    let shell = story.spawn(agent, "/usr/bin/date", &["date"]);
+    story.writes(shell, "/tmp/agent/output-1");
+    for event in story.events.iter_mut().rev().take(2) {
+        match &mut event.body {
+            agentsight_model::EventBody::FileOpen(open) => open.inherited = true,
+            agentsight_model::EventBody::FileUse(usage) => (usage.opens, usage.creates) = (0, 0),
+            _ => {}
+        }
+    }
+    let document = story.document();
+    let writes: Vec<_> = document
+        .actions
+        .iter()
+        .filter(|action| action.kind == "file.write")
+        .map(|action| action.intent.as_str())
+        .collect();
+    assert_eq!(writes, ["none", "implied"]);
+    assert_eq!(
+        document
+            .actions
+            .iter()
+            .filter(|action| action.kind == "file.create")
+            .count(),
+        1
+    );
+}

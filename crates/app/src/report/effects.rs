@@ -30,9 +30,11 @@ pub(super) fn write(page: &mut Page, index: &Index<'_>, tool: &ToolCall, prefix:
         return;
     };
     let width = page.width();
-    let mut nodes = processes(index, actions);
-    nodes.extend(files(index, actions, width));
+    let (mut nodes, helpers) = processes(index, actions);
+    let (files, ordinary) = files(index, actions, width);
+    nodes.extend(files);
     nodes.extend(connections(actions));
+    nodes.extend(ordinary_line(&ordinary, helpers).map(leaf));
     draw(page, prefix, &nodes);
 }
 
@@ -44,52 +46,69 @@ fn draw(page: &mut Page, prefix: &str, nodes: &[Node]) {
     }
 }
 
-/// The programs that ran, as a tree. A process that only forked is passed over: its children hang on
-/// what is above it.
-fn processes(index: &Index<'_>, actions: &[&Action]) -> Vec<Node> {
-    let mut execs: BTreeMap<usize, &Action> = BTreeMap::new();
-    let mut order: HashMap<ProcessKey, usize> = HashMap::new();
+/// The programs that ran, as a tree, and how many are left out of it. Passed over are processes that only
+/// forked, and helpers that follow from what was asked for: their children hang on what is above them.
+fn processes(index: &Index<'_>, actions: &[&Action]) -> (Vec<Node>, usize) {
+    let mut execs: Vec<&Action> = Vec::new();
+    let mut positions: HashMap<ProcessKey, usize> = HashMap::new();
     for action in actions
         .iter()
         .filter(|action| action.kind == "process.exec")
     {
-        let next = order.len();
-        let position = *order.entry(action.process).or_insert(next);
-        let shown = execs.entry(position).or_insert(action);
-        // A shell that becomes the program it was told to run is that program.
-        if !is_unasked(shown) || is_unasked(action) {
-            *shown = action;
+        let next = execs.len();
+        match positions
+            .get(&action.process)
+            .and_then(|position| execs.get_mut(*position))
+        {
+            // A process is shown by the last program that was asked for, or by what nobody asked for.
+            Some(shown) if rank(action) >= rank(shown) => *shown = action,
+            Some(_) => {}
+            None => {
+                positions.insert(action.process, next);
+                execs.push(action);
+            }
         }
     }
+    let total = execs.len();
+    execs.retain(|action| action.intent != "implied");
+    let helpers = total - execs.len();
+    let shown: HashSet<ProcessKey> = execs.iter().map(|action| action.process).collect();
     let mut children: HashMap<Option<ProcessKey>, Vec<&Action>> = HashMap::new();
-    for action in execs.values() {
-        let parent = shown_parent(index, action.process, &order);
+    for action in &execs {
+        let parent = shown_parent(index, action.process, &shown);
         children.entry(parent).or_default().push(action);
     }
     let mut room = MAX_SHOWN;
     let mut nodes = process_nodes(index, None, &children, (&mut room, MAX_DEPTH));
     let hidden = execs.len().saturating_sub(MAX_SHOWN - room);
     if hidden > 0 {
-        nodes.push(leaf(Line::new(
-            Style::Dim,
-            format!(
-                "… {}",
-                count(hidden as u64, "more program", "more programs")
-            ),
-        )));
+        let text = format!(
+            "… {}",
+            count(hidden as u64, "more program", "more programs")
+        );
+        nodes.push(leaf(Line::new(Style::Dim, text)));
     }
-    nodes
+    (nodes, helpers)
+}
+
+/// How much an action is to be seen.
+fn rank(action: &Action) -> u8 {
+    match action.intent.as_str() {
+        "unstated" => 2,
+        "implied" => 0,
+        _ => 1,
+    }
 }
 
 fn shown_parent(
     index: &Index<'_>,
     process: ProcessKey,
-    shown: &HashMap<ProcessKey, usize>,
+    shown: &HashSet<ProcessKey>,
 ) -> Option<ProcessKey> {
     let mut seen = HashSet::new();
     let mut above = index.processes.get(&process)?.parent_key?;
     while seen.insert(above) && seen.len() < 64 {
-        if shown.contains_key(&above) {
+        if shown.contains(&above) {
             return Some(above);
         }
         above = index.processes.get(&above)?.parent_key?;
@@ -220,7 +239,12 @@ impl<'a> FileEffect<'a> {
     }
 }
 
-fn files(index: &Index<'_>, actions: &[&Action], width: usize) -> Vec<Node> {
+/// What was done to files: lines for what is worth one, and the rest.
+fn files<'a>(
+    index: &Index<'_>,
+    actions: &[&'a Action],
+    width: usize,
+) -> (Vec<Node>, Vec<FileEffect<'a>>) {
     let mut effects: BTreeMap<&str, FileEffect<'_>> = BTreeMap::new();
     for action in actions
         .iter()
@@ -249,8 +273,7 @@ fn files(index: &Index<'_>, actions: &[&Action], width: usize) -> Vec<Node> {
             ),
         )));
     }
-    nodes.extend(ordinary_line(&ordinary).map(leaf));
-    nodes
+    (nodes, ordinary)
 }
 
 fn file_line(index: &Index<'_>, effect: &FileEffect<'_>, width: usize) -> Line {
@@ -280,20 +303,23 @@ fn file_line(index: &Index<'_>, effect: &FileEffect<'_>, width: usize) -> Line {
 }
 
 /// One line for what programs do whatever they are asked to do.
-fn ordinary_line(effects: &[FileEffect<'_>]) -> Option<Line> {
+fn ordinary_line(effects: &[FileEffect<'_>], helpers: usize) -> Option<Line> {
     let changed = effects.iter().filter(|effect| effect.changes()).count();
     let read = effects.len() - changed;
-    let mut texts = Vec::new();
-    if read > 0 {
-        texts.push(count(
-            read as u64,
+    let counts = [
+        (
+            read,
             "library or configuration read",
             "library and configuration reads",
-        ));
-    }
-    if changed > 0 {
-        texts.push(count(changed as u64, "ordinary write", "ordinary writes"));
-    }
+        ),
+        (changed, "ordinary write", "ordinary writes"),
+        (helpers, "helper program", "helper programs"),
+    ];
+    let texts: Vec<String> = counts
+        .into_iter()
+        .filter(|(number, ..)| *number > 0)
+        .map(|(number, one, many)| count(number as u64, one, many))
+        .collect();
     (!texts.is_empty()).then(|| Line::new(Style::Dim, format!("+ {}", texts.join(", "))))
 }
 

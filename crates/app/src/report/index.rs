@@ -60,6 +60,16 @@ impl<'a> Index<'a> {
         self.agents.get(&process).copied()
     }
 
+    /// Whether a process is an agent's own first one.
+    pub(super) fn is_agent_itself(&self, process: ProcessKey) -> bool {
+        let mut firsts = self
+            .doc
+            .agents
+            .iter()
+            .filter_map(|agent| agent.processes.first());
+        firsts.any(|first| *first == process)
+    }
+
     /// The tool calls that the answer of a call asked for.
     pub(super) fn tools_of(&self, call: &str) -> &[&'a ToolCall] {
         self.tools.get(call).map_or(&[], Vec::as_slice)

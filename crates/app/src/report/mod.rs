@@ -8,6 +8,7 @@ mod calls;
 mod effects;
 mod index;
 mod layout;
+mod outside;
 mod summary;
 mod text;
 
@@ -74,13 +75,23 @@ fn header(page: &mut Page, index: &Index<'_>) {
             .then(Style::Plain, " ")
             .then(Style::Plain, text::one_line(version));
     }
-    title = title
-        .then(Style::Dim, "  ")
-        .then(Style::Dim, text::command_line(&session.command));
+    title = title.then(Style::Dim, "  ").then(
+        Style::Dim,
+        text::command_line(&shown_command(&session.command)),
+    );
     if !agent.name.is_empty() || !session.command.is_empty() {
         page.line("", &title);
     }
     page.flow(&facts_of(index), " · ");
+}
+
+/// A command without the directory of its program.
+fn shown_command(command: &[String]) -> Vec<String> {
+    let mut command = command.to_vec();
+    if let Some(program) = command.first_mut() {
+        *program = index::file_name(program).to_owned();
+    }
+    command
 }
 
 fn facts_of(index: &Index<'_>) -> Vec<(Style, String)> {

@@ -1,150 +1,31 @@
-//! What belongs to no tool call, where the network led to, tokens, findings, and what was not seen.
+//! Where the network led to, tokens, findings, and what was not seen.
 
 use std::collections::BTreeMap;
 
 use agentsight_model::document::{Action, Finding};
 
 use super::effects::{address, traffic};
-use super::index::{Index, argv_of, file_name, number_of, text_of};
+use super::index::{Index, file_name, number_of, text_of};
 use super::layout::{Line, Page, Style};
-use super::text::{bytes, count, fit_path, number, one_line, plain};
+use super::outside;
+use super::text::{bytes, count, number, one_line};
 
 /// Programs, files and addresses listed, of each.
-const MAX_LISTED: usize = 8;
+pub(super) const MAX_LISTED: usize = 8;
 
-const INDENT: &str = "   ";
+pub(super) const INDENT: &str = "   ";
 
 pub(super) fn write(page: &mut Page, index: &Index<'_>) {
-    outside(page, index);
+    outside::write(page, index);
     network(page, index);
     tokens(page, index);
     coverage(page, index);
     findings(page, index);
 }
 
-/// What the agent did of its own accord.
-fn outside(page: &mut Page, index: &Index<'_>) {
-    let of_kind = |kinds: &[&str]| -> Vec<&Action> {
-        let of_kind = |action: &&&Action| kinds.contains(&action.kind.as_str());
-        index.outside.iter().filter(of_kind).copied().collect()
-    };
-    let programs = of_kind(&["process.exec"]);
-    let created = of_kind(&["file.create", "file.write", "file.truncate", "file.rename"]);
-    let deleted = of_kind(&["file.delete"]);
-    let read = of_kind(&["file.read", "file.open"]);
-    if programs.is_empty() && created.is_empty() && deleted.is_empty() && read.is_empty() {
-        return;
-    }
-    page.heading("Outside any tool call");
-    ran(page, &programs);
-    changed(page, index, "wrote", Style::Good, &created);
-    changed(page, index, "deleted", Style::Bad, &deleted);
-    reads(page, index, &read);
-}
-
-fn row(verb: &str, style: Style) -> Line {
+/// The start of a line: what it is about.
+pub(super) fn row(verb: &str, style: Style) -> Line {
     Line::new(style, format!("{verb:<9}"))
-}
-
-fn ran(page: &mut Page, programs: &[&Action]) {
-    let mut times: BTreeMap<String, u64> = BTreeMap::new();
-    for action in programs {
-        let argv = argv_of(action);
-        let name = argv.first().map_or_else(
-            || text_of(action, "process.executable.path"),
-            String::as_str,
-        );
-        *times.entry(one_line(file_name(name))).or_default() += 1;
-    }
-    let mut names: Vec<_> = times.into_iter().collect();
-    names.sort_by(|(a, a_times), (b, b_times)| b_times.cmp(a_times).then_with(|| a.cmp(b)));
-    let hidden = names.len().saturating_sub(MAX_LISTED);
-    let mut texts: Vec<String> = names
-        .into_iter()
-        .take(MAX_LISTED)
-        .map(|(name, times)| {
-            if times > 1 {
-                format!("{name} ×{times}")
-            } else {
-                name
-            }
-        })
-        .collect();
-    if hidden > 0 {
-        texts.push(format!("{hidden} more"));
-    }
-    if !texts.is_empty() {
-        page.line(
-            INDENT,
-            &row("ran", Style::Plain).then(Style::Plain, texts.join(", ")),
-        );
-    }
-}
-
-fn changed(page: &mut Page, index: &Index<'_>, verb: &str, style: Style, actions: &[&Action]) {
-    let mut sizes: BTreeMap<&str, u64> = BTreeMap::new();
-    for action in actions {
-        let size = sizes.entry(text_of(action, "file.path")).or_default();
-        *size = size.saturating_add(number_of(action, "agentsight.bytes").unwrap_or(0));
-    }
-    // Devices keep nothing.
-    sizes.retain(|path, _| !path.starts_with("/dev/"));
-    let hidden = sizes.len().saturating_sub(MAX_LISTED);
-    let room = page.width().saturating_sub(30).max(20);
-    for (position, (path, size)) in sizes.iter().take(MAX_LISTED).enumerate() {
-        let path = fit_path(&plain(index.short_path(path)), room);
-        let label = if position == 0 { verb } else { "" };
-        let mut line = row(label, style).then(Style::Plain, path);
-        if *size > 0 {
-            line = line.note(Style::Dim, bytes(*size));
-        }
-        page.line(INDENT, &line);
-    }
-    if hidden > 0 {
-        let text = format!("… {}", count(hidden as u64, "more file", "more files"));
-        page.line(INDENT, &row("", style).then(Style::Dim, text));
-    }
-}
-
-/// Kinds of files that are read without anybody's interest.
-fn place_of(path: &str, cwd: &str) -> &'static str {
-    let starts = |starts: &[&str]| starts.iter().any(|start| path.starts_with(start));
-    let packages = ["/node_modules/", "/site-packages/", "/dist-packages/"];
-    if packages.iter().any(|part| path.contains(part)) {
-        "of installed packages"
-    } else if starts(&[
-        "/usr/", "/lib", "/bin/", "/sbin/", "/etc/", "/proc/", "/sys/", "/dev/", "/opt/", "/run/",
-    ]) {
-        "of the system"
-    } else if !cwd.is_empty() && path.starts_with(cwd) {
-        "of the workspace"
-    } else {
-        "elsewhere"
-    }
-}
-
-fn reads(page: &mut Page, index: &Index<'_>, actions: &[&Action]) {
-    let mut places: BTreeMap<&str, std::collections::BTreeSet<&str>> = BTreeMap::new();
-    for action in actions {
-        let path = text_of(action, "file.path");
-        places
-            .entry(place_of(path, &index.doc.session.cwd))
-            .or_default()
-            .insert(path);
-    }
-    let texts: Vec<String> = places
-        .iter()
-        .map(|(place, paths)| format!("{} {place}", number(paths.len() as u64)))
-        .collect();
-    if !texts.is_empty() {
-        let total: usize = places.values().map(std::collections::BTreeSet::len).sum();
-        let line =
-            row("read", Style::Plain).then(Style::Plain, count(total as u64, "file", "files"));
-        page.line(
-            INDENT,
-            &line.then(Style::Dim, format!(": {}", texts.join(", "))),
-        );
-    }
 }
 
 /// Where the network led to: addresses by the kernel, hosts by what was said on them.
@@ -172,7 +53,14 @@ fn network(page: &mut Page, index: &Index<'_>) {
     }
     page.heading("Network");
     for (host, times) in calls.iter().take(MAX_LISTED) {
-        let line = Line::new(Style::Name, host.as_str());
+        let line = Line::new(
+            Style::Name,
+            if host.is_empty() {
+                "unnamed host"
+            } else {
+                host
+            },
+        );
         page.line(
             INDENT,
             &line.note(Style::Dim, count(*times, "model call", "model calls")),

@@ -152,6 +152,7 @@ fn actions() -> Vec<Action> {
     actions.exec(19, None, "none", &["git", "log"]);
     actions.exec(11, build, "stated", &["/bin/bash", "-c", wrapped]);
     actions.exec(12, build, "stated", &["/bin/bash", "./build.sh"]);
+    actions.exec(15, build, "implied", &["readlink", "-f", "."]);
     actions.exec(13, build, "unstated", &["rm", "-f", "old-report.txt"]);
     actions.exec(14, build, "unstated", &["cat", "/home/u/.ssh/id_ed25519"]);
     for number in 0..43 {
@@ -197,6 +198,17 @@ fn actions() -> Vec<Action> {
         "/home/u/.claude/history.jsonl",
         5_300,
     );
+    actions.file(
+        10,
+        "file.write",
+        None,
+        "none",
+        "/home/u/.claude.json.tmp.1",
+        200,
+    );
+    actions.file(10, "file.write", None, "none", "/tmp/claude-0/a/b", 7);
+    actions.file(10, "file.create", None, "none", "/w/.mcp.lock", 0);
+    actions.file(10, "file.write", None, "none", "/srv/log", 7);
     actions.file(10, "file.write", None, "none", "/dev/tty", 5_300);
     actions.file(10, "file.read", None, "none", "/w/.mcp.json", 10);
     actions.file(10, "file.read", None, "none", "/usr/share/zoneinfo/UTC", 10);
@@ -310,6 +322,12 @@ fn document() -> SessionDocument {
         ],
         tool_calls: tools,
         actions: actions(),
+        agents: vec![Agent {
+            id: "agent-1".into(),
+            name: "claude-code".into(),
+            parent: None,
+            processes: vec![key(10)],
+        }],
         coverage: coverage(),
         findings: vec![Finding {
             rule: "secret-then-network".into(),

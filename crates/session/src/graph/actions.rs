@@ -17,7 +17,7 @@ use super::attributes::{
 use super::document::{Clock, position_of};
 use super::files::{Episode, FileRecord, NameRecord};
 use super::network::NetworkKind;
-use crate::intent::{CallWords, Cause, FileLinks, Intent, Judge, ProcessLinks, Tree};
+use crate::intent::{CallWords, Cause, FileLinks, FileUseKind, Intent, Judge, ProcessLinks, Tree};
 
 /// The actions, and for each tool call the ids of its own.
 #[derive(Debug, Default)]
@@ -217,8 +217,12 @@ impl Builder<'_> {
         let path = &*record.key.path;
         let judged = cause.as_ref().map(|cause| (cause, root));
         let judge = |writing| {
-            self.judge
-                .file(position, path, (uses.first, writing), judged)
+            let use_of = FileUseKind {
+                time: uses.first,
+                writing,
+                inherited: record.inherited,
+            };
+            self.judge.file(position, path, use_of, judged)
         };
         let totals = &uses.totals;
         let opened_to_write = totals.access.write || totals.access.create || totals.access.truncate;
@@ -276,9 +280,14 @@ impl Builder<'_> {
         let judged = cause
             .as_ref()
             .map(|cause| (cause, found.map(|found| found.root)));
-        let intent = self
-            .judge
-            .file(position, &name.file.path, (name.first, true), judged);
+        let intent = {
+            let use_of = FileUseKind {
+                time: name.first,
+                writing: true,
+                inherited: false,
+            };
+            self.judge.file(position, &name.file.path, use_of, judged)
+        };
         let mut attributes = file_attributes(&name.file.path, &name.file);
         attributes.insert("agentsight.count".into(), name.count.into());
         if name.directory {

@@ -372,6 +372,12 @@ fn coverage(graph: &SessionGraph) -> Coverage {
             counters.dropped.clone_from(dropped);
         }
     }
+    let mut omitted = graph.budget.omitted();
+    let nameless = graph.files.nameless_count();
+    if nameless > 0 {
+        let count = omitted.entry("file.use".to_owned()).or_default();
+        *count = count.saturating_add(nameless);
+    }
     Coverage {
         events,
         tls: graph.tls.clone(),
@@ -380,7 +386,7 @@ fn coverage(graph: &SessionGraph) -> Coverage {
             .as_ref()
             .map(|(_, start)| start.capabilities.clone())
             .unwrap_or_default(),
-        omitted: graph.budget.omitted(),
+        omitted,
     }
 }
 

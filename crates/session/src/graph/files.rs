@@ -17,6 +17,9 @@ use super::budget::Budget;
 /// conversation that return to one file, and a bound for a process that polls it all day.
 const MAX_EPISODES: usize = 32;
 
+/// Totals kept until their open event comes.
+const MAX_EARLY: usize = 1 << 16;
+
 /// Growth of totals within this time of the last use belongs to the same episode: a program between two
 /// reads, not an agent between two tool calls, who waits at least for a network round trip.
 const EPISODE_GAP_NS: u64 = 2_000_000;
@@ -133,6 +136,8 @@ pub(crate) struct FileTable {
     records: Vec<FileRecord>,
     index: HashMap<FileKey, usize>,
     uses: HashMap<(ProcessKey, u64), UseSlot>,
+    /// Totals that came before the open event that they continue: the two travel on different ways.
+    early: HashMap<(ProcessKey, u64), (u64, FileUse)>,
     paths: HashSet<Arc<str>>,
     names: Vec<NameRecord>,
     name_index: HashMap<(ProcessKey, String, Option<String>), usize>,
@@ -141,6 +146,11 @@ pub(crate) struct FileTable {
 impl FileTable {
     pub(crate) fn records(&self) -> &[FileRecord] {
         &self.records
+    }
+
+    /// Uses of which totals are known, but no name.
+    pub(crate) fn nameless_count(&self) -> u64 {
+        u64::try_from(self.early.len()).unwrap_or(u64::MAX)
     }
 
     pub(crate) fn names(&self) -> &[NameRecord] {
@@ -206,8 +216,12 @@ impl FileTable {
             totals,
             provisional: true,
         };
-        if self.uses.contains_key(&(process, open.use_id)) || budget.record("file.open") {
-            self.uses.insert((process, open.use_id), slot);
+        let key = (process, open.use_id);
+        if self.uses.contains_key(&key) || budget.record("file.open") {
+            self.uses.insert(key, slot);
+        }
+        if let Some((seq, usage)) = self.early.remove(&key) {
+            self.totals(seq, process, &usage, budget);
         }
     }
 
@@ -218,9 +232,14 @@ impl FileTable {
         usage: &FileUse,
         budget: &mut Budget,
     ) {
-        let Some(slot) = self.uses.get_mut(&(process, usage.use_id)) else {
-            // Without its open event a use has no name; the ledger has both, this document neither.
-            budget.omit("file.use");
+        let key = (process, usage.use_id);
+        let Some(slot) = self.uses.get_mut(&key) else {
+            // Only the last totals count, so each replaces the one before it.
+            if self.early.contains_key(&key) || self.early.len() < MAX_EARLY {
+                self.early.insert(key, (seq, usage.clone()));
+            } else {
+                budget.omit("file.use");
+            }
             return;
         };
         let Some(record) = self.records.get_mut(slot.record) else {

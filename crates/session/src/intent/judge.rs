@@ -1,8 +1,20 @@
 //! Whether an action was asked for: *stated*, *implied*, *unstated*, or *none* of any tool call's doing.
 //!
 //! *Stated* is decided by the words of the tool call (see [`super::words`]), *implied* by rules with
-//! names (see [`super::ordinary`]), two of which need the tree: `wrapper`, for what the agent's own text
-//! around a command names, and `named-directory`, for what a named program does below a named directory.
+//! names: those of [`super::ordinary`], and these, which need the tree:
+//!
+//! | rule | covers |
+//! |---|---|
+//! | `fork` | processes that run no program of their own |
+//! | `wrapper` | what the agent's own text around a command names |
+//! | `helper`, `version-manager` | programs that a program which is asked for runs to do its work |
+//! | `working-directory` | reading the directory in which a program runs |
+//! | `named-directory` | what a named program does below a named directory |
+//! | `scratch` | files that a call's processes made and removed again |
+//! | `inherited` | descriptors that a process was handed: its starter decides where its output goes |
+//! | `rename` | what is renamed to a named file |
+//! | `named-host`, `network-program`, `name-lookup` | connections of named programs |
+//!
 //! Everything else that a tool call caused is *unstated*: no word of the call leads to it.
 
 use std::collections::{HashMap, HashSet};
@@ -10,7 +22,10 @@ use std::collections::{HashMap, HashSet};
 use agentsight_model::KTime;
 
 use super::carried::Carried;
-use super::ordinary::{DEVICE_RULE, Program, file_rule, is_helper, is_network_program};
+use super::ordinary::{
+    DEVICE_RULE, Program, VERSION_MANAGER_RULE, file_rule, is_helper, is_network_program,
+    is_of_version_manager, is_shim_tool,
+};
 use super::processes::ProcessLinks;
 use super::tree::Tree;
 use super::words::CallWords;
@@ -47,6 +62,16 @@ impl Intent {
     }
 }
 
+/// How a file was used.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct FileUseKind {
+    pub(crate) time: KTime,
+    pub(crate) writing: bool,
+    /// Whether another process opened it and handed it on: where a program's output goes is decided by
+    /// who starts it.
+    pub(crate) inherited: bool,
+}
+
 /// Judges the actions of a session.
 #[derive(Debug)]
 pub(crate) struct Judge<'a> {
@@ -57,8 +82,8 @@ pub(crate) struct Judge<'a> {
     wrappers: HashMap<usize, CallWords>,
     /// Files that a call's processes made and removed again, by tool call and path.
     scratch: HashSet<(usize, &'a str)>,
-    /// Judgements of the last program that each process ran.
-    programs: HashMap<usize, Intent>,
+    /// Judgements of programs, by the number of their event.
+    programs: HashMap<u64, Intent>,
 }
 
 impl<'a> Judge<'a> {
@@ -95,7 +120,7 @@ impl<'a> Judge<'a> {
     }
 
     /// The program run by the process at `position` at `time`: its own, or what it was forked with.
-    fn program_at(&self, position: usize, time: KTime) -> Option<(usize, &'a ExecRecord)> {
+    fn program_at(&self, position: usize, time: KTime) -> Option<&'a ExecRecord> {
         let mut position = position;
         let mut time = time;
         for _ in 0..MAX_ANCESTORS {
@@ -103,7 +128,7 @@ impl<'a> Judge<'a> {
             let execs = process.execs.iter().rev();
             // Something found running has been running for longer than we know.
             if let Some(exec) = execs.clone().find(|exec| exec.time <= time || exec.found) {
-                return Some((position, exec));
+                return Some(exec);
             }
             time = process.started();
             position = self.tree.parent(position)?;
@@ -119,7 +144,7 @@ impl<'a> Judge<'a> {
         cause: Option<(&Cause, usize)>,
     ) -> Intent {
         let intent = self.exec_intent(position, exec, cause);
-        self.programs.insert(position, intent);
+        self.programs.insert(exec.seq, intent);
         intent
     }
 
@@ -142,19 +167,29 @@ impl<'a> Judge<'a> {
         if wrapper.is_some_and(|wrapper| names_exec(wrapper, exec)) {
             return Intent::Implied("wrapper");
         }
-        let parent = self.tree.parent(position);
-        let parent = parent.and_then(|parent| self.program_at(parent, exec.time));
-        let helps = parent.is_some_and(|(parent, program)| {
-            let asked = matches!(
-                self.programs.get(&parent),
-                Some(Intent::Stated | Intent::Implied(_))
-            );
-            asked && is_helper(names_of(program), names_of(exec))
-        });
-        if helps {
-            Intent::Implied("helper")
+        self.follows(position, exec)
+            .map_or(Intent::Unstated, Intent::Implied)
+    }
+
+    /// The rule by which a program follows from the one before it: what the process ran until then, or
+    /// its parent runs.
+    fn follows(&self, position: usize, exec: &ExecRecord) -> Option<&'static str> {
+        let earlier = |earlier: &&ExecRecord| earlier.seq < exec.seq;
+        let execs = &self.tree.processes.get(position)?.execs;
+        let before = match execs.iter().rfind(earlier) {
+            Some(earlier) => earlier,
+            None => self.program_at(self.tree.parent(position)?, exec.time)?,
+        };
+        let asked = self.programs.get(&before.seq);
+        if !matches!(asked, Some(Intent::Stated | Intent::Implied(_))) {
+            return None;
+        }
+        let chooses = is_version_manager(exec);
+        let searches = is_version_manager(before) && is_shim_tool(&exec.exe.path);
+        if chooses || searches {
+            Some(VERSION_MANAGER_RULE)
         } else {
-            Intent::Unstated
+            is_helper(names_of(before), names_of(exec)).then_some("helper")
         }
     }
 
@@ -163,7 +198,7 @@ impl<'a> Judge<'a> {
         &self,
         position: Option<usize>,
         path: &str,
-        (time, writing): (KTime, bool),
+        use_of: FileUseKind,
         cause: Option<(&Cause, Option<usize>)>,
     ) -> Intent {
         let Some((cause, root)) = cause else {
@@ -177,12 +212,16 @@ impl<'a> Judge<'a> {
             Evidence::Rename => return Intent::Implied("rename"),
             _ => {}
         }
+        let FileUseKind {
+            time,
+            writing,
+            inherited,
+        } = use_of;
         let exec = position.and_then(|position| self.program_at(position, time));
-        let exec = exec.map(|(_, exec)| exec);
         let root_exec = root.and_then(|root| self.program_at(root, KTime(u64::MAX)));
         let cwds = [
             exec.map_or(self.session_cwd, |exec| &exec.cwd),
-            root_exec.map_or(self.session_cwd, |(_, exec)| &exec.cwd),
+            root_exec.map_or(self.session_cwd, |exec| &exec.cwd),
             self.session_cwd,
         ];
         if words.names_path(path, &cwds) {
@@ -204,6 +243,8 @@ impl<'a> Judge<'a> {
             Intent::Implied("named-directory")
         } else if self.scratch.contains(&(cause.tool, path)) {
             Intent::Implied("scratch")
+        } else if inherited {
+            Intent::Implied("inherited")
         } else {
             Intent::Unstated
         }
@@ -238,7 +279,7 @@ impl<'a> Judge<'a> {
             return Intent::Implied("name-lookup");
         }
         let exec = position.and_then(|position| self.program_at(position, time));
-        let Some((_, exec)) = exec.filter(|(_, exec)| names_exec(words, exec) && !listens) else {
+        let Some(exec) = exec.filter(|exec| names_exec(words, exec) && !listens) else {
             return Intent::Unstated;
         };
         if words.has_url() {
@@ -268,6 +309,14 @@ fn runs_call(cause: &Cause, words: &CallWords, exec: &ExecRecord) -> bool {
 
 fn names_of(exec: &ExecRecord) -> [&str; 2] {
     [&exec.exe.path, argv0(exec).unwrap_or_default()]
+}
+
+/// Whether a program is, or runs a script of, a version manager.
+fn is_version_manager(exec: &ExecRecord) -> bool {
+    let script = script_of(&exec.argv).unwrap_or_default();
+    [&exec.exe.path, &exec.filename, script]
+        .iter()
+        .any(|path| is_of_version_manager(path))
 }
 
 fn argv0(exec: &ExecRecord) -> Option<&str> {

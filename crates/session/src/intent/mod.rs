@@ -27,7 +27,7 @@ mod words;
 use agentsight_model::document::Link;
 
 pub(crate) use files::FileLinks;
-pub(crate) use judge::{Intent, Judge};
+pub(crate) use judge::{FileUseKind, Intent, Judge};
 pub(crate) use ordinary::file_name;
 pub(crate) use processes::ProcessLinks;
 pub(crate) use tree::Tree;

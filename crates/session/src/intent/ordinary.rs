@@ -6,6 +6,9 @@
 
 use crate::tool::{is_shell, listed};
 
+/// The name of the rule for programs that choose between versions of a program.
+pub(crate) const VERSION_MANAGER_RULE: &str = "version-manager";
+
 /// The name of the rule for devices, in which nothing is kept.
 pub(crate) const DEVICE_RULE: &str = "device";
 
@@ -164,6 +167,26 @@ const HELPERS: &[(&str, &str)] = &[
     ("env timeout nice nohup time stdbuf sudo xargs", "sh bash"),
 ];
 
+/// Where version managers of languages keep their own programs and those that they choose between.
+const VERSION_MANAGERS: &[&str] = &[
+    "/.pyenv/",
+    "/.nvm/",
+    "/.rbenv/",
+    "/.nodenv/",
+    "/.goenv/",
+    "/.jenv/",
+    "/.asdf/",
+    "/.volta/",
+    "/.rustup/",
+    "/.sdkman/",
+    "/.local/share/mise/",
+    "/.local/share/fnm/",
+];
+
+/// What the scripts of version managers run to find the program that was asked for.
+const SHIM_TOOLS: &str = "readlink realpath dirname basename sed sort head tail cut tr awk grep cat uname find ls \
+    env sh bash which";
+
 /// What package managers and compilers keep for themselves, and what they are there to write: programs,
 /// parts of paths.
 const CACHES: &[(&str, &[&str])] = &[
@@ -260,8 +283,15 @@ pub(crate) fn file_rule(program: Program<'_>, path: &str, writing: bool) -> Opti
     if writing {
         return None;
     }
-    if !path.is_empty() && (path == program.exe || program.script == Some(path)) {
+    if !path.is_empty()
+        && (path == program.exe
+            || program.script == Some(path)
+            || is_installed_with(program.exe, path))
+    {
         return Some("own-program");
+    }
+    if is_of_version_manager(path) {
+        return Some(VERSION_MANAGER_RULE);
     }
     if let Some(rest) = path.strip_prefix("/proc/") {
         return proc_rule(program, rest);
@@ -284,27 +314,45 @@ fn proc_rule(program: Program<'_>, rest: &str) -> Option<&'static str> {
     }
 }
 
-/// Modules and settings of interpreters and of git, which are part of the program that runs.
-fn interpreter_rule(program: Program<'_>, path: &str, writing: bool) -> Option<&'static str> {
-    let within = |places: &[&str]| places.iter().any(|place| path.contains(place));
-    if program.starts_with("python") || program.starts_with("pip") {
-        let cache = path.contains("/__pycache__/");
-        let modules = within(&[
+/// Modules of an interpreter: how its name starts, parts of their paths, endings of their names.
+const MODULES: &[(&str, &[&str], &str)] = &[
+    (
+        "python",
+        &[
             "/lib/python",
             "/site-packages/",
             "/dist-packages/",
             "/pyvenv.cfg",
-        ]);
-        return (cache || modules && !writing).then_some("interpreter-modules");
-    }
-    if program.is("node npm npx bun deno") {
-        let modules = within(&["/node_modules/", "/package.json", "/.npmrc"]);
-        return (modules && !writing).then_some("interpreter-modules");
-    }
-    if program.starts_with("perl") || program.starts_with("ruby") {
-        return (within(&["/perl5/", "/gems/", "/ruby/"]) && !writing)
-            .then_some("interpreter-modules");
-    }
+        ],
+        "py pyc pth",
+    ),
+    (
+        "pip",
+        &["/lib/python", "/site-packages/", "/dist-packages/"],
+        "py pyc pth",
+    ),
+    (
+        "node",
+        &["/node_modules/", "/package.json"],
+        "js mjs cjs ts mts node wasm",
+    ),
+    (
+        "bun",
+        &["/node_modules/", "/package.json"],
+        "js mjs cjs ts mts tsx jsx",
+    ),
+    (
+        "deno",
+        &["/node_modules/", "/deno.json"],
+        "js mjs ts mts tsx jsx",
+    ),
+    ("perl", &["/perl5/"], "pm pl"),
+    ("ruby", &["/gems/", "/ruby/"], "rb"),
+];
+
+/// Modules of interpreters, and the settings and repository of git, which are part of the program that runs.
+fn interpreter_rule(program: Program<'_>, path: &str, writing: bool) -> Option<&'static str> {
+    let within = |places: &[&str]| places.iter().any(|place| path.contains(place));
     if program.starts_with("git") {
         let settings = within(&[
             "/.gitconfig",
@@ -316,7 +364,43 @@ fn interpreter_rule(program: Program<'_>, path: &str, writing: bool) -> Option<&
         let repository = within(&["/.git/"]) || path.ends_with("/.git");
         return (repository || settings && !writing).then_some("git-repository");
     }
-    None
+    let (_, places, endings) = MODULES
+        .iter()
+        .find(|(start, ..)| program.starts_with(start))?;
+    if writing {
+        return path
+            .contains("/__pycache__/")
+            .then_some("interpreter-modules");
+    }
+    let ending = file_name(path)
+        .rsplit_once('.')
+        .map_or("", |(_, ending)| ending);
+    (within(places) || listed(endings, ending)).then_some("interpreter-modules")
+}
+
+/// Whether a program or script belongs to a version manager of a language.
+pub(crate) fn is_of_version_manager(path: &str) -> bool {
+    VERSION_MANAGERS
+        .iter()
+        .any(|directory| path.contains(directory))
+}
+
+/// Whether a version manager's script runs a program to find the one that was asked for.
+pub(crate) fn is_shim_tool(program: &str) -> bool {
+    listed(SHIM_TOOLS, file_name(program))
+}
+
+/// Whether `path` is in the libraries next to a program: `/x/lib/y` of `/x/bin/program`.
+fn is_installed_with(exe: &str, path: &str) -> bool {
+    let home = exe.rsplit_once("/bin/").map(|(home, _)| home);
+    let rest = home
+        .filter(|home| !home.is_empty())
+        .and_then(|home| path.strip_prefix(home));
+    rest.is_some_and(|rest| {
+        ["/lib/", "/lib64/", "/libexec/", "/share/"]
+            .iter()
+            .any(|part| rest.starts_with(part))
+    })
 }
 
 /// Whether `child` is a helper that `parent` runs to do its work. Either goes by the name of its file and
