@@ -132,7 +132,9 @@ impl<'a> Pclntab<'a> {
     ) -> Result<Vec<u64>, LocateError> {
         let mut candidates: Vec<u64> = in_header.into_iter().collect();
         let own = self.address..self.address.saturating_add(1);
-        let modules = scanner.find_pointers(&[own])?.into_iter();
+        let modules = scanner
+            .find_pointers(std::slice::from_ref(&own))?
+            .into_iter();
         let fields = modules.map(|(module, _)| module.saturating_add(TEXT_IN_MODULE_BYTES));
         candidates.extend(scanner.pointers_at(&fields.collect())?.into_values());
         candidates.extend(self.elf.section(".text").map(|section| section.address));
@@ -207,5 +209,111 @@ impl<'a> Pclntab<'a> {
         let record = usize::try_from(record).ok()?;
         let name = u32_at(bytes, record.checked_add(name_at)?)?;
         Some((start, end, name))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::elf::testing::image;
+    use crate::{Machine, Options};
+
+    const TABLE: u64 = 0x50_0000;
+    const TEXT: u64 = 0x40_1000;
+
+    /// A table of three functions, and behind it room for their records.
+    fn table(form: Form) -> Vec<u8> {
+        let names = b"main.main\0crypto/tls.(*Conn).Read\0runtime.main\0";
+        let name_offsets = [0_u32, 10, 34];
+        let (magic, words, wide) = match form {
+            Form::Go116 => (0xffff_fffa_u32, 7, true),
+            Form::Go118 => (0xffff_fff0, 8, false),
+            Form::Go120 => (0xffff_fff1, 8, false),
+        };
+        let names_at = 8 + 8 * words;
+        let functions_at = (names_at + names.len()).next_multiple_of(8);
+        let mut header = vec![3, 1];
+        if form != Form::Go116 {
+            header.push(TEXT as usize);
+        }
+        header.push(names_at);
+        header.extend([functions_at; 4]);
+        let mut bytes = magic.to_le_bytes().to_vec();
+        bytes.extend([0, 0, 1, 8]);
+        for word in header {
+            bytes.extend((word as u64).to_le_bytes());
+        }
+        bytes.extend(names);
+        bytes.resize(functions_at, 0);
+        let entry_bytes = if wide { 16 } else { 8 };
+        let records_at = 4 * entry_bytes;
+        let mut records = Vec::new();
+        for (index, name) in name_offsets.iter().enumerate() {
+            let (start, record) = (0x100 * index as u64, (records_at + records.len()) as u64);
+            if wide {
+                bytes.extend((TEXT + start).to_le_bytes());
+                bytes.extend(record.to_le_bytes());
+                records.extend((TEXT + start).to_le_bytes());
+            } else {
+                bytes.extend((start as u32).to_le_bytes());
+                bytes.extend((record as u32).to_le_bytes());
+                records.extend((start as u32).to_le_bytes());
+            }
+            records.extend(name.to_le_bytes());
+            records.resize(records.len().next_multiple_of(8), 0);
+        }
+        if wide {
+            bytes.extend((TEXT + 0x300).to_le_bytes());
+        } else {
+            bytes.extend(0x300_u32.to_le_bytes());
+        }
+        bytes.resize(functions_at + records_at, 0);
+        bytes.extend(records);
+        bytes
+    }
+
+    fn functions(bytes: &[u8]) -> Option<Vec<Vec<GoFunction>>> {
+        let file = image(
+            Machine::X86_64,
+            &[(TEXT, 5, &[0xcc; 0x400]), (TABLE, 4, bytes)],
+        );
+        let source = file.as_slice();
+        let elf = Elf::open(&source).unwrap();
+        let scanner = Scanner::new(&elf, &Options::default());
+        let table = Pclntab::read(&elf, &scanner, TABLE).unwrap()?;
+        Some(table.functions(&["tls.(*Conn).Read"]).unwrap())
+    }
+
+    #[test]
+    fn functions_are_found_in_tables_of_every_form() {
+        for form in [Form::Go116, Form::Go118, Form::Go120] {
+            let expected = GoFunction {
+                name: "crypto/tls.(*Conn).Read".to_owned(),
+                start: TEXT + 0x100,
+                end: TEXT + 0x200,
+            };
+            assert_eq!(
+                functions(&table(form)),
+                Some(vec![vec![expected]]),
+                "{form:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn tables_that_are_cut_or_claim_too_much_are_harmless() {
+        for form in [Form::Go116, Form::Go120] {
+            let whole = table(form);
+            for cut in 0..whole.len() {
+                let _ = functions(&whole[..cut]);
+            }
+            for word in 0..8 {
+                for value in [0, u64::MAX, 1 << 40, TABLE] {
+                    let mut bytes = whole.clone();
+                    bytes[8 + 8 * word..16 + 8 * word].copy_from_slice(&value.to_le_bytes());
+                    let _ = functions(&bytes);
+                }
+            }
+        }
     }
 }

@@ -94,3 +94,49 @@ fn what_is_no_elf_file_is_refused() {
         assert!(maybe_tls(bytes).is_err());
     }
 }
+
+/// What a program inlines has no name: there the hooked function must be one of these.
+const MOVING: &[(&str, &[&str])] = &[
+    ("SSL_read", &["SSL_read"]),
+    ("SSL_write", &["SSL_write"]),
+    ("ssl_read_internal", &["ssl_read_internal", "SSL_read_ex"]),
+    (
+        "ssl_write_internal",
+        &["ssl_write_internal", "SSL_write_ex", "SSL_write_ex2"],
+    ),
+    ("SSL_do_handshake", &["SSL_do_handshake"]),
+    ("SSL_set_fd", &["SSL_set_fd"]),
+];
+
+#[test]
+fn what_the_code_shows_is_what_the_names_say() {
+    for (path, stack) in FILES {
+        let names = nm(path, &["-D"]);
+        if !Path::new(path).exists() || names.is_empty() {
+            println!("skipped: no {path}, or no nm");
+            continue;
+        }
+        let located = locate(&File::open(path).unwrap(), &Options::code_only()).unwrap();
+        let report = located.stacks.iter().find(|r| r.stack == *stack).unwrap();
+        assert!(!located.is_blind(), "{path}");
+        for hook in &report.hooks {
+            let (_, expected) = MOVING
+                .iter()
+                .find(|(name, _)| *name == hook.function)
+                .unwrap();
+            let named: Vec<u64> = expected
+                .iter()
+                .filter_map(|name| names.get(*name))
+                .copied()
+                .collect();
+            // A library does not export what is internal; then there is nothing to compare with.
+            let is_hidden = hook.function.ends_with("_internal") && named.len() < expected.len();
+            assert!(
+                named.contains(&hook.address) || is_hidden,
+                "{path}: {} at {:#x}",
+                hook.function,
+                hook.address
+            );
+        }
+    }
+}

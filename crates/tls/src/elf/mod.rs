@@ -6,6 +6,8 @@
 
 mod header;
 mod symbols;
+#[cfg(test)]
+pub(crate) mod testing;
 
 pub(crate) use symbols::SymbolIndex;
 

@@ -8,7 +8,8 @@
 //! - `ssl_read_impl`: uninitialized, handshake failure, and what was built into it;
 //! - `SSL_read`: not for QUIC, through the `SSL_peek` within it, and it calls `ssl_read_impl`; or the
 //!   reasons of both, if that was built into it. It takes what it read from the connection's buffer, which
-//!   `SSL_peek` does not.
+//!   `SSL_peek` does not. Where `SSL_peek` is a function of its own, `SSL_read` is the small function that
+//!   calls it and does the same.
 //!
 //! Line numbers are given, too, but differ from version to version.
 
@@ -16,6 +17,7 @@ use std::collections::BTreeSet;
 
 use super::{Function, Inspection, StackEntry, errors, libssl};
 use crate::LocateError;
+use crate::code::Routine;
 use crate::report::{HookKind, Stack, StackReport};
 
 /// BoringSSL.
@@ -41,6 +43,8 @@ const INHERITED: [u64; 3] = [134, 110, 182];
 const BAD_LENGTH: u64 = 111;
 /// `SSL_R_SSL_HANDSHAKE_FAILURE`.
 const HANDSHAKE_FAILURE: u64 = 215;
+/// Instructions of `SSL_read` around `SSL_peek`, with room for what may be built into it.
+const MAX_READ_STEPS: usize = 100;
 /// `SSL_R_UNINITIALIZED`.
 const UNINITIALIZED: u64 = 226;
 
@@ -108,12 +112,10 @@ impl Suspect<'_> {
         self.gives(&[NOT_FOR_QUIC, HANDSHAKE_FAILURE, UNINITIALIZED])
     }
 
-    /// `SSL_read` as a function of its own that calls one of `implementations`.
-    fn is_read(&self, implementations: &BTreeSet<u64>) -> bool {
-        let routine = &self.function.routine;
+    /// `SSL_read`, or `SSL_peek`, that calls one of `implementations`.
+    fn is_read_or_peek(&self, implementations: &BTreeSet<u64>) -> bool {
         self.reasons == BTreeSet::from([NOT_FOR_QUIC])
-            && !implementations.is_disjoint(&routine.callees())
-            && routine.stores_outside_stack()
+            && !implementations.is_disjoint(&self.function.routine.callees())
     }
 
     fn evidence(&self) -> Vec<String> {
@@ -143,7 +145,7 @@ fn search(
         })
         .collect();
     search_write(inspection, &suspects, report);
-    search_read(inspection, &suspects, report);
+    search_read(inspection, &suspects, report)?;
     for name in ["SSL_do_handshake", "SSL_free", "SSL_set_fd"] {
         report.miss(name, "it reports no error that would tell it apart");
     }
@@ -169,26 +171,78 @@ fn search_write(inspection: &Inspection<'_>, suspects: &[Suspect<'_>], report: &
     }
 }
 
-fn search_read(inspection: &Inspection<'_>, suspects: &[Suspect<'_>], report: &mut StackReport) {
+fn search_read(
+    inspection: &mut Inspection<'_>,
+    suspects: &[Suspect<'_>],
+    report: &mut StackReport,
+) -> Result<(), LocateError> {
     let implementations: BTreeSet<u64> = suspects
         .iter()
         .filter(|s| s.is_read_impl())
         .map(|s| s.function.start.address)
         .collect();
-    let found: Vec<&Suspect<'_>> = suspects
+    let (reads, peeks): (Vec<&Suspect<'_>>, Vec<&Suspect<'_>>) = suspects
         .iter()
-        .filter(|s| s.is_whole_read() || s.is_read(&implementations))
-        .collect();
+        .filter(|s| s.is_whole_read() || s.is_read_or_peek(&implementations))
+        .partition(|s| s.function.routine.stores_outside_stack());
     let name = "SSL_read";
-    match found.as_slice() {
-        [read] => {
+    match (reads.as_slice(), peeks.as_slice()) {
+        ([read], _) => {
             let callees = read.function.routine.callees();
             let callee = implementations.intersection(&callees).next().copied();
             add(inspection, name, HookKind::ReadReturn, read, callee, report);
         }
-        [] => report.miss(name, "no function gives the reasons that it gives"),
-        _ => report.miss(name, "SSL_peek cannot be told from it"),
+        ([], [peek]) => search_read_around(inspection, peek, report)?,
+        ([], _) => report.miss(name, "no function gives the reasons that it gives"),
+        _ => report.miss(name, "several functions give the reasons that it gives"),
     }
+    Ok(())
+}
+
+/// Finds `SSL_read` by its call of `SSL_peek`.
+fn search_read_around(
+    inspection: &mut Inspection<'_>,
+    peek: &Suspect<'_>,
+    report: &mut StackReport,
+) -> Result<(), LocateError> {
+    let callee = peek.function.start.address;
+    let mut callers = inspection.functions_calling(callee)?;
+    callers.retain(|caller| takes_what_it_peeks(&caller.routine, callee));
+    match callers.as_slice() {
+        [read] => {
+            let mut evidence = vec![
+                read.start.evidence.clone(),
+                format!("calls SSL_peek at {callee:#x} and takes what it read from the buffer"),
+            ];
+            evidence.extend(peek.evidence().into_iter().skip(1));
+            let address = read.start.address;
+            let kind = HookKind::ReadReturn;
+            report.hooks.extend(libssl::hook(
+                inspection, "SSL_read", kind, address, evidence,
+            ));
+        }
+        [] => report.miss(
+            "SSL_read",
+            "SSL_peek is there, and no small function around it",
+        ),
+        _ => report.miss("SSL_read", "several small functions are around SSL_peek"),
+    }
+    Ok(())
+}
+
+/// Whether a function begins with a call of `peek`, with its own arguments, and then changes the object.
+fn takes_what_it_peeks(routine: &Routine, peek: u64) -> bool {
+    let Some((call, callee)) = routine.calls().next() else {
+        return false;
+    };
+    let is_passed_on = |index| {
+        let argument = routine.argument_at(call, index);
+        argument.values.is_empty() && !argument.stack
+    };
+    callee == peek
+        && routine.steps.len() <= MAX_READ_STEPS
+        && (0..3).all(is_passed_on)
+        && routine.stores_outside_stack()
 }
 
 fn add(

@@ -151,6 +151,25 @@ impl<'a> Inspection<'a> {
         Ok(starts)
     }
 
+    /// Functions that call the one at `target`.
+    pub(crate) fn functions_calling(&mut self, target: u64) -> Result<Vec<Function>, LocateError> {
+        let entry = target..target.saturating_add(1);
+        let calls = self.scanner.find_calls(std::slice::from_ref(&entry))?;
+        let sites: Vec<u64> = calls
+            .iter()
+            .filter(|call| !call.is_jump)
+            .map(|c| c.at)
+            .collect();
+        let resolved = self.starts.resolve(&self.scanner, &sites)?.into_iter();
+        let calling = resolved.filter(|(_, routine, _)| routine.callees().contains(&target));
+        let functions = calling.map(|(start, routine, _)| Function {
+            start,
+            routine,
+            references: BTreeMap::new(),
+        });
+        Ok(functions.collect())
+    }
+
     /// Functions whose code forms one of the addresses `targets`.
     pub(crate) fn functions_referring(
         &mut self,
