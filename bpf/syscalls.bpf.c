@@ -17,6 +17,7 @@ const volatile u8 operations[MAX_SYSCALLS] = {};
 #define PROT_EXEC 4
 #define EINPROGRESS 115
 #define TS_COMPAT 2
+#define MSG_PEEK 2
 
 /* Files whose executable mapping was announced, by inode and device: once is enough to attach probes. */
 struct image_key {
@@ -32,7 +33,7 @@ struct {
 } images_seen SEC(".maps");
 
 static __always_inline void transferred(const struct actor *actor, u32 fd, bool write, long bytes,
-					const void *to)
+					struct user_data *data)
 {
 	struct file *file;
 	struct inode *inode;
@@ -48,7 +49,7 @@ static __always_inline void transferred(const struct actor *actor, u32 fd, bool 
 	if (is_file(mode))
 		file_transferred(actor, file, inode, write, bytes);
 	else if ((mode & S_IFMT) == S_IFSOCK)
-		socket_transferred(actor, file, write, bytes, to);
+		socket_transferred(actor, file, write, bytes, data);
 }
 
 static __always_inline void image_mapped(const struct actor *actor, u32 fd)
@@ -103,6 +104,7 @@ SEC("tp_btf/sys_exit")
 int BPF_PROG(syscalls_sys_exit, struct pt_regs *regs, long ret)
 {
 	u32 nr = syscall_number(regs);
+	struct user_data data = {};
 	struct task_struct *task;
 	struct actor actor = {};
 	u64 pid_tgid;
@@ -143,22 +145,36 @@ int BPF_PROG(syscalls_sys_exit, struct pt_regs *regs, long ret)
 		file_opened(&actor, ret, O_TRUNC);
 		break;
 	case OP_READ:
-		transferred(&actor, PT_REGS_PARM1_CORE_SYSCALL(regs), false, ret, NULL);
+	case OP_READV:
+	case OP_RECVFROM:
+	case OP_RECVMSG:
+		if (op == OP_RECVFROM && PT_REGS_PARM4_CORE_SYSCALL(regs) & MSG_PEEK)
+			break; /* comes again */
+		if (op == OP_RECVMSG && PT_REGS_PARM3_CORE_SYSCALL(regs) & MSG_PEEK)
+			break;
+		data.form = op == OP_READV ? DATA_VECTOR : op == OP_RECVMSG ? DATA_MESSAGE : DATA_FLAT;
+		data.address = PT_REGS_PARM2_CORE_SYSCALL(regs);
+		data.count = PT_REGS_PARM3_CORE_SYSCALL(regs);
+		transferred(&actor, PT_REGS_PARM1_CORE_SYSCALL(regs), false, ret, &data);
 		break;
 	case OP_WRITE:
-		transferred(&actor, PT_REGS_PARM1_CORE_SYSCALL(regs), true, ret, NULL);
-		break;
+	case OP_WRITEV:
 	case OP_SENDTO:
-		transferred(&actor, PT_REGS_PARM1_CORE_SYSCALL(regs), true, ret,
-			    (void *)PT_REGS_PARM5_CORE_SYSCALL(regs));
+	case OP_SENDMSG:
+		data.form = op == OP_WRITEV ? DATA_VECTOR : op == OP_SENDMSG ? DATA_MESSAGE : DATA_FLAT;
+		data.address = PT_REGS_PARM2_CORE_SYSCALL(regs);
+		data.count = PT_REGS_PARM3_CORE_SYSCALL(regs);
+		if (op == OP_SENDTO)
+			data.to = PT_REGS_PARM5_CORE_SYSCALL(regs);
+		transferred(&actor, PT_REGS_PARM1_CORE_SYSCALL(regs), true, ret, &data);
 		break;
 	case OP_SENDFILE:
-		transferred(&actor, PT_REGS_PARM2_CORE_SYSCALL(regs), false, ret, NULL);
-		transferred(&actor, PT_REGS_PARM1_CORE_SYSCALL(regs), true, ret, NULL);
+		transferred(&actor, PT_REGS_PARM2_CORE_SYSCALL(regs), false, ret, &data);
+		transferred(&actor, PT_REGS_PARM1_CORE_SYSCALL(regs), true, ret, &data);
 		break;
 	case OP_COPY_RANGE:
-		transferred(&actor, PT_REGS_PARM1_CORE_SYSCALL(regs), false, ret, NULL);
-		transferred(&actor, PT_REGS_PARM3_CORE_SYSCALL(regs), true, ret, NULL);
+		transferred(&actor, PT_REGS_PARM1_CORE_SYSCALL(regs), false, ret, &data);
+		transferred(&actor, PT_REGS_PARM3_CORE_SYSCALL(regs), true, ret, &data);
 		break;
 	case OP_UNLINK:
 		file_deleted(&actor, AT_FDCWD, (void *)PT_REGS_PARM1_CORE_SYSCALL(regs), false);

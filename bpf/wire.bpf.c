@@ -15,6 +15,11 @@ struct wire_types {
 	enum rec_flags rec_flags;
 	enum file_access file_access;
 	enum tls_direction tls_direction;
+	enum tls_layer tls_layer;
+	enum socket_flags socket_flags;
+	enum operand_base operand_base;
+	enum hook_success hook_success;
+	enum hook_flags hook_flags;
 	enum wire_limits wire_limits;
 	enum operation operation;
 	struct process_fork_rec process_fork;
@@ -28,6 +33,10 @@ struct wire_types {
 	struct network_rec network;
 	struct tls_data_rec tls_data;
 	struct tls_object_rec tls_object;
+	struct tls_socket_rec tls_socket;
+	struct tls_hello_rec tls_hello;
+	struct tls_operand tls_operand;
+	struct tls_hook tls_hook;
 	struct image_mapped_rec image_mapped;
 	struct file_use_key file_use_key;
 	struct file_use file_use;

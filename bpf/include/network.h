@@ -8,6 +8,7 @@
 
 #include <bpf/bpf_endian.h>
 #include "file.h"
+#include "tls.h"
 
 #define AF_INET 2
 #define AF_INET6 10
@@ -101,36 +102,199 @@ static __always_inline struct sock *sock_of_file(struct file *file)
 	return BPF_CORE_READ(socket, sk);
 }
 
-static __always_inline void socket_transferred(const struct actor *actor, struct file *file,
-					       bool sent, u64 bytes, const void *to)
+/* Memory of the process that a call read from or wrote to. */
+enum data_form {
+	DATA_NONE,
+	DATA_FLAT, /* a buffer */
+	DATA_VECTOR, /* struct iovec[] */
+	DATA_MESSAGE, /* struct msghdr */
+};
+struct user_data {
+	u64 address;
+	u64 count; /* DATA_VECTOR: elements */
+	u64 to; /* DATA_FLAT: destination address, or 0 */
+	u32 form; /* enum data_form */
+};
+
+struct user_vector {
+	u64 base;
+	u64 bytes;
+};
+
+#define MAX_VECTORS 64
+
+/* A message's data is its vectors; its destination, if it has one, comes first. */
+static __always_inline void unfold_message(struct user_data *data)
+{
+	u64 header[4] = {}; /* msg_name, msg_namelen, msg_iov, msg_iovlen */
+
+	if (data->form != DATA_MESSAGE)
+		return;
+	bpf_probe_read_user(header, sizeof(header), (void *)data->address);
+	data->form = DATA_VECTOR;
+	data->to = header[0];
+	data->address = header[2];
+	data->count = header[3];
+}
+
+static __always_inline u64 first_bytes(const struct user_data *data)
+{
+	struct user_vector vector = { .base = data->address };
+	u64 bytes = 0;
+
+	if (data->form == DATA_VECTOR)
+		bpf_probe_read_user(&vector, sizeof(vector), (void *)data->address);
+	if (data->form != DATA_NONE)
+		bpf_probe_read_user(&bytes, sizeof(bytes), (void *)vector.base);
+	return bytes;
+}
+
+/* Whether the bytes are the beginning of a TLS record (RFC 8446, section 5.1). */
+static __always_inline bool is_tls(u64 first)
+{
+	u8 type = first, version = first >> 8;
+
+	return type >= 0x14 && type <= 0x17 && version == 3;
+}
+
+#define WORD(a, b, c, d) ((u32)(a) | (u32)(b) << 8 | (u32)(c) << 16 | (u32)(d) << 24)
+
+/* Whether the bytes are the beginning of an HTTP request or response, or of HTTP/2. */
+static __always_inline bool is_http(u64 first)
+{
+	switch ((u32)first) {
+	case WORD('G', 'E', 'T', ' '):
+	case WORD('P', 'O', 'S', 'T'):
+	case WORD('P', 'U', 'T', ' '):
+	case WORD('P', 'A', 'T', 'C'):
+	case WORD('D', 'E', 'L', 'E'):
+	case WORD('H', 'E', 'A', 'D'):
+	case WORD('O', 'P', 'T', 'I'):
+	case WORD('C', 'O', 'N', 'N'):
+	case WORD('P', 'R', 'I', ' '):
+	case WORD('H', 'T', 'T', 'P'):
+		return true;
+	}
+	return false;
+}
+
+static __always_inline void emit_hello(const struct actor *actor, u64 socket,
+				       const struct user_data *data, u64 bytes)
+{
+	struct user_vector vector = { .base = data->address, .bytes = bytes };
+	struct scratch *s = scratch();
+	struct tls_hello_rec *rec;
+	u32 length;
+
+	if (!s)
+		return;
+	if (data->form == DATA_VECTOR)
+		bpf_probe_read_user(&vector, sizeof(vector), (void *)data->address);
+	length = vector.bytes < bytes ? vector.bytes : bytes;
+	if (length > WIRE_HELLO_BYTES)
+		length = WIRE_HELLO_BYTES;
+	barrier_var(length);
+	if (length > WIRE_HELLO_BYTES)
+		return;
+	rec = (void *)s->bytes;
+	fill_header(&rec->header, EV_TLS_HELLO, CLASS_TLS, sizeof(*rec) + length, actor->scope,
+		    actor->tgid, actor->tid);
+	rec->socket = socket;
+	rec->bytes = length;
+	rec->reserved = 0;
+	if (bpf_probe_read_user(&s->bytes[sizeof(*rec)], length, (void *)vector.base) ||
+	    bpf_ringbuf_output(&tls_ring, rec, sizeof(*rec) + length, 0))
+		count_refused(CLASS_TLS);
+}
+
+static __always_inline void capture_cleartext(u64 socket, const struct user_data *data, bool sent,
+					      u64 bytes)
+{
+	u32 how = HOW(sent ? TLS_SENT : TLS_RECEIVED, LAYER_CLEARTEXT);
+	u64 left = bytes;
+	int i;
+
+	if (data->form == DATA_FLAT) {
+		capture(socket, data->address, bytes, how);
+		return;
+	}
+	for (i = 0; i < MAX_VECTORS; i++) {
+		struct user_vector vector = {};
+
+		if (!left || i >= data->count)
+			return;
+		bpf_probe_read_user(&vector, sizeof(vector),
+				    (void *)data->address + i * sizeof(vector));
+		if (vector.bytes > left)
+			vector.bytes = left;
+		if (vector.bytes)
+			capture(socket, vector.base, vector.bytes, how);
+		left -= vector.bytes;
+	}
+	if (left)
+		count_drop(CLASS_TLS, DROP_TOO_LONG);
+}
+
+/* Looks at the first bytes that go over a TCP socket, and takes the rest accordingly. */
+static __always_inline void look_into(const struct actor *actor, u64 socket, struct socket_use *use,
+				      const struct user_data *data, bool sent, u64 bytes)
+{
+	if (data->form == DATA_NONE)
+		return;
+	if (!(use->flags & SOCKET_SNIFFED)) {
+		u64 first = first_bytes(data);
+
+		use->flags |= SOCKET_SNIFFED;
+		if (is_tls(first)) {
+			use->flags |= SOCKET_TLS;
+			emit_hello(actor, socket, data, bytes);
+		} else if (is_http(first)) {
+			use->flags |= SOCKET_HTTP;
+		}
+	}
+	if (use->flags & SOCKET_TLS)
+		note_tls_socket(socket, sent, actor->scope, actor->tgid, actor->tid);
+	else if (use->flags & SOCKET_HTTP)
+		capture_cleartext(socket, data, sent, bytes);
+}
+
+static __always_inline void destination(struct socket_address *remote, u64 to)
+{
+	u16 family = 0, port = 0;
+
+	if (bpf_probe_read_user(&family, 2, (void *)to))
+		return;
+	bpf_probe_read_user(&port, 2, (void *)to + 2);
+	remote->port = bpf_ntohs(port);
+	remote->family = family;
+	if (family == AF_INET)
+		bpf_probe_read_user(remote->bytes, 4, (void *)to + 4);
+	else if (family == AF_INET6)
+		bpf_probe_read_user(remote->bytes, 16, (void *)to + 8);
+}
+
+static __always_inline void socket_transferred(const struct actor *actor, struct file *file, bool sent,
+					       u64 bytes, struct user_data *data)
 {
 	struct sock *sk = sock_of_file(file);
 	u64 key = (u64)sk;
 	struct socket_use *use;
+	u32 protocol;
 
 	if (!sk || !is_inet(sk))
 		return;
+	protocol = BPF_CORE_READ(sk, sk_protocol);
+	if (protocol != IPPROTO_UDP && protocol != IPPROTO_TCP)
+		return;
+	unfold_message(data);
 	use = bpf_map_lookup_elem(&socket_uses, &key);
 	if (!use) {
 		struct socket_address remote = {};
-		u32 protocol = BPF_CORE_READ(sk, sk_protocol);
-		u16 family = 0;
 
-		if (protocol != IPPROTO_UDP && protocol != IPPROTO_TCP)
-			return;
 		remote_address(&remote, sk);
 		/* An unconnected UDP socket: the address comes with the call. */
-		if (to && !remote.port && !bpf_probe_read_user(&family, 2, to)) {
-			u16 port = 0;
-
-			bpf_probe_read_user(&port, 2, to + 2);
-			remote.port = bpf_ntohs(port);
-			remote.family = family;
-			if (family == AF_INET)
-				bpf_probe_read_user(remote.bytes, 4, to + 4);
-			else if (family == AF_INET6)
-				bpf_probe_read_user(remote.bytes, 16, to + 8);
-		}
+		if (sent && data->to && !remote.port)
+			destination(&remote, data->to);
 		use = socket_began(EV_NETWORK_CONNECT, actor, sk, protocol, &remote);
 		if (!use)
 			return;
@@ -140,6 +304,8 @@ static __always_inline void socket_transferred(const struct actor *actor, struct
 	else
 		__sync_fetch_and_add(&use->received_bytes, bytes);
 	use->last_ns = bpf_ktime_get_boot_ns();
+	if (protocol == IPPROTO_TCP)
+		look_into(actor, key, use, data, sent, bytes);
 }
 
 static __always_inline void socket_connected(const struct actor *actor, u32 fd)

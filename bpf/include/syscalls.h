@@ -26,6 +26,11 @@ enum operation {
 	OP_ACCEPT = 15,
 	OP_SENDTO = 16, /* descriptor in argument 1, returns bytes, address in argument 5 */
 	OP_MMAP = 17,
+	OP_READV = 18, /* as OP_READ, with vectors */
+	OP_WRITEV = 19,
+	OP_RECVFROM = 20, /* flags in argument 4 */
+	OP_RECVMSG = 21, /* flags in argument 3 */
+	OP_SENDMSG = 22,
 };
 
 #define MAX_SYSCALLS 512

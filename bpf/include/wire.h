@@ -28,6 +28,8 @@ enum rec_kind {
 	EV_TLS_HANDSHAKE = 13,
 	EV_TLS_FREE = 14,
 	EV_IMAGE_MAPPED = 15, /* executable pages of a file were mapped for the first time */
+	EV_TLS_SOCKET = 17, /* a TLS object's socket became known */
+	EV_TLS_HELLO = 18, /* the first bytes of a TLS connection, as its client sent them */
 	EV_FILE_USE = 16, /* totals of a file use whose entry in file_uses was taken by another */
 };
 
@@ -74,6 +76,22 @@ enum wire_limits {
 	WIRE_ARGV_INLINE_BYTES = 8192,
 	WIRE_ARGV_CHUNK_BYTES = 16384,
 	WIRE_TLS_CHUNK_BYTES = 16384,
+	WIRE_HELLO_BYTES = 2048,
+};
+
+/* Where plaintext was seen. */
+enum tls_layer {
+	LAYER_STREAM = 0, /* at an object that stands for a connection */
+	LAYER_RECORD = 1, /* at an object that stands for one direction of a connection */
+	LAYER_CLEARTEXT = 2, /* at a socket without TLS; the object is the socket */
+	LAYER_THREAD = 3, /* at a thread, which writes it to the connection right after */
+};
+
+enum socket_flags {
+	SOCKET_SNIFFED = 1, /* the first bytes were looked at */
+	SOCKET_TLS = 2, /* they were those of TLS */
+	SOCKET_HTTP = 4, /* they were those of HTTP */
+	SOCKET_BOUND = 8, /* plaintext of this socket is seen at some object */
 };
 
 struct rec_header {
@@ -209,9 +227,24 @@ struct tls_data_rec {
 	struct rec_header header;
 	__u64 object; /* address of the TLS object in the process */
 	__u64 offset; /* of the first byte in its stream and direction, from 0 */
+	__u64 socket; /* that carries it; 0 if not known yet */
 	__u32 bytes;
 	__u8 direction; /* enum tls_direction */
-	__u8 reserved[3];
+	__u8 layer; /* enum tls_layer */
+	__u8 reserved[2];
+};
+
+struct tls_socket_rec {
+	struct rec_header header;
+	__u64 object;
+	__u64 socket;
+};
+
+struct tls_hello_rec {
+	struct rec_header header;
+	__u64 socket;
+	__u32 bytes; /* that follow: the beginning of a TLS record */
+	__u32 reserved;
 };
 
 struct tls_object_rec {
@@ -248,7 +281,7 @@ struct socket_use {
 	__u32 tgid;
 	__u32 label;
 	__u32 protocol;
-	__u32 reserved;
+	__u32 flags; /* enum socket_flags */
 };
 
 struct scope {
@@ -265,6 +298,61 @@ struct process_item {
 	__u32 parent_tgid;
 };
 
+/*
+ * How to get at what a probed function moves, where it is not one of the OpenSSL family: filled by user
+ * space, one entry a hook, found by the probe's cookie.
+ */
+enum operand_base {
+	BASE_NONE = 0,
+	BASE_ARGUMENT = 1, /* of the C calling convention, from 0; at entry */
+	BASE_GO_ARGUMENT = 2, /* integer register of Go's calling convention, from 0; at entry */
+	BASE_GO_RESULT = 3, /* the same, at return */
+	BASE_GOROUTINE = 4,
+	BASE_THREAD = 5,
+	BASE_STACK = 6, /* stack pointer at entry */
+	BASE_RETURN = 7,
+};
+
+struct tls_operand {
+	__s32 offsets[2]; /* of the loads */
+	__u8 base; /* enum operand_base */
+	__u8 index;
+	__u8 loads; /* 64-bit loads from the base on: 0 to 2 */
+	__u8 late_loads; /* how many of them, the last ones, happen at return */
+};
+
+enum hook_success {
+	SUCCESS_ALWAYS = 0,
+	SUCCESS_POSITIVE = 1, /* 32 bits */
+	SUCCESS_POSITIVE_64 = 2,
+	SUCCESS_ONE = 3,
+	SUCCESS_ZERO = 4,
+};
+
+enum hook_flags {
+	HOOK_INNER_TYPE = 1, /* the tail's first byte is the content type of a TLS 1.3 record */
+	HOOK_ONLY_CREATED = 2, /* only objects that a HOOK_CREATES hook saw */
+	HOOK_CREATES = 4, /* the call makes a TLS object */
+	HOOK_ENDS = 8, /* the call ends one */
+	HOOK_AT_ENTRY = 16, /* everything is there at entry */
+};
+
+struct tls_hook {
+	struct tls_operand object;
+	struct tls_operand call; /* what entry and return have in common */
+	struct tls_operand buffer;
+	struct tls_operand length;
+	struct tls_operand moved; /* BASE_NONE: length is */
+	struct tls_operand skip_head;
+	struct tls_operand associated_data;
+	struct tls_operand associated_data_bytes;
+	__u8 direction; /* enum tls_direction */
+	__u8 layer; /* enum tls_layer */
+	__u8 success; /* enum hook_success */
+	__u8 skip_tail_bytes;
+	__u32 flags; /* enum hook_flags */
+};
+
 /* Per CPU and class. produced = emitted + sum of dropped. */
 struct class_stats {
 	__u64 produced;
@@ -274,6 +362,6 @@ struct class_stats {
 _Static_assert(sizeof(struct rec_header) == 48, "rec_header is part of the wire format");
 _Static_assert(sizeof(struct process_exec_rec) % 8 == 0, "no hidden tail padding");
 _Static_assert(sizeof(struct network_rec) % 8 == 0, "no hidden tail padding");
-_Static_assert(sizeof(struct tls_data_rec) == 72, "tls_data_rec is part of the wire format");
+_Static_assert(sizeof(struct tls_data_rec) == 80, "tls_data_rec is part of the wire format");
 
 #endif

@@ -30,3 +30,4 @@ mod media;
 pub mod records;
 pub mod redact;
 mod text;
+pub mod tls_hello;

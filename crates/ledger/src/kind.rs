@@ -23,6 +23,7 @@ const KINDS: &[&str] = &[
     "http.exchange",
     "stream.end",
     "loss",
+    "tls.connection",
 ];
 
 /// The number of an event kind. Kinds without a number are [`Kind::OTHER`].

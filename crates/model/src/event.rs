@@ -73,6 +73,9 @@ pub enum EventBody {
     /// An HTTP exchange that is no conversation with a model.
     #[serde(rename = "http.exchange")]
     HttpExchange(Box<HttpExchange>),
+    /// A TLS connection of the tree, as far as its plaintext is seen. The last one for a socket holds.
+    #[serde(rename = "tls.connection")]
+    TlsConnection(Box<TlsConnection>),
     /// A stream of captured plaintext ended; says how much of it was understood.
     #[serde(rename = "stream.end")]
     StreamEnd(StreamEnd),
@@ -102,6 +105,7 @@ impl EventBody {
             Self::NetworkClose(_) => "network.close",
             Self::LlmCall(_) => "llm.call",
             Self::HttpExchange(_) => "http.exchange",
+            Self::TlsConnection(_) => "tls.connection",
             Self::StreamEnd(_) => "stream.end",
             Self::Loss(_) => "loss",
         }
@@ -413,6 +417,27 @@ pub struct HttpExchange {
     pub ended: KTime,
     /// Whether both messages were seen whole.
     pub complete: bool,
+}
+
+/// A TLS connection of the tree.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct TlsConnection {
+    /// Its socket.
+    pub socket: SocketId,
+    /// The server's name that the client asked for (SNI, RFC 6066), if it said one in the open.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub server_name: Option<String>,
+    /// The protocols that the client offered (ALPN, RFC 7301).
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub alpn: Vec<String>,
+    /// Whether the client hid the server's name (Encrypted ClientHello).
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub encrypted_hello: bool,
+    /// Whether its plaintext is seen. If not, the connection is dark.
+    pub plaintext: bool,
+    /// Why not, as far as is known: what the program's file says about its TLS library.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
 }
 
 /// A stream of captured plaintext ended.

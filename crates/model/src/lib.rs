@@ -23,7 +23,7 @@ pub use event::{
     Access, Event, EventBody, FileDelete, FileOpen, FileRef, FileRename, FileUse, HttpExchange,
     NetworkAccept, NetworkClose, NetworkConnect, NetworkListen, NetworkProtocol, ProcessExec,
     ProcessExit, ProcessFork, ProcessSeen, ResourceUse, SessionEnd, SessionStart, StreamEnd,
-    Truncated,
+    TlsConnection, Truncated,
 };
 pub use ids::{KTime, ProcessKey, ProcessKeyError, SocketId, WallClock};
 pub use llm::{

@@ -11,12 +11,13 @@ pub enum Direction {
     Received,
 }
 
-/// Names one stream of plaintext: a TLS object of one process.
+/// Names one stream of plaintext: a TLS object of one process, or one of its sockets.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct StreamKey {
-    /// The process that holds the TLS object.
+    /// The process that holds the object.
     pub process: ProcessKey,
-    /// Address of the object in that process. Reused after the object is freed.
+    /// Address of the TLS object in that process, or of the socket in the kernel: the two never meet.
+    /// Reused after the object is freed.
     pub object: u64,
 }
 
@@ -32,6 +33,8 @@ pub struct Payload {
     pub tid: u32,
     /// Which way the bytes went.
     pub direction: Direction,
+    /// Whether they went over the wire as they are, without TLS.
+    pub cleartext: bool,
     /// Bytes that should have come before these, but could not be captured.
     pub missing_bytes: u64,
     /// The bytes.

@@ -19,6 +19,8 @@ const CAP_SYS_PTRACE: u32 = 19;
 pub struct Capabilities {
     /// `bpf_loop` (5.17): payload of any size instead of 1 MiB a call.
     pub bpf_loop: bool,
+    /// `bpf_get_attach_cookie` (5.15): TLS functions of any shape, not only those of the OpenSSL family.
+    pub attach_cookie: bool,
     /// Many uprobes in one link, without a perf event each (6.6).
     pub uprobe_multi: bool,
     /// `bpf` is among the kernel's security modules, so that programs may refuse acts.
@@ -37,6 +39,7 @@ impl Capabilities {
         })?;
         Ok(Self {
             bpf_loop: has_helper(libbpf_sys::BPF_FUNC_loop),
+            attach_cookie: has_helper(libbpf_sys::BPF_FUNC_get_attach_cookie),
             uprobe_multi: has_attach_type(&btf, "BPF_TRACE_UPROBE_MULTI"),
             bpf_lsm: fs::read_to_string("/sys/kernel/security/lsm")
                 .is_ok_and(|modules| modules.trim().split(',').any(|module| module == "bpf")),
@@ -64,6 +67,14 @@ impl Capabilities {
                     self.uprobe_multi,
                     "uprobe_multi",
                     "uprobe (one perf event a function)",
+                ),
+            ),
+            (
+                "tls.stacks".into(),
+                yes_no(
+                    self.attach_cookie,
+                    "all that can be located",
+                    "the OpenSSL family only (no attach cookies)",
                 ),
             ),
             (

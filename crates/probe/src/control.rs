@@ -3,12 +3,14 @@
 use std::collections::{BTreeMap, HashMap, HashSet};
 
 use agentsight_model::{ClassCounters, DropReason, EventClass, ProcessKey};
-use agentsight_wire::{class_stats, file_use, file_use_key, scope, socket_use};
+use agentsight_wire::{
+    SOCKET_BOUND, SOCKET_TLS, class_stats, file_use, file_use_key, scope, socket_use,
+};
 use libbpf_rs::{MapCore, MapFlags, MapMut};
 use zerocopy::{FromBytes, IntoBytes};
 
 use crate::ProbeError;
-use crate::skeleton::AgentsightSkel;
+use agentsight_bpf::AgentsightSkel;
 
 /// Counters of the kernel side, by class. `stored` is left at 0: the reader knows it.
 pub type KernelCounters = BTreeMap<EventClass, ClassCounters>;
@@ -151,6 +153,8 @@ impl Sweeper {
                 if self.ended.contains(&owner) {
                     (totals.socket)(owner, key, &value);
                     gone.push(key_bytes.to_vec());
+                } else if value.flags & (SOCKET_TLS | SOCKET_BOUND) == SOCKET_TLS {
+                    (totals.unread)(key, &value);
                 }
             },
         )?;
@@ -185,6 +189,8 @@ impl Sweeper {
 
 /// Where totals go.
 pub struct Totals<'a> {
+    /// An open socket that carries TLS of which no plaintext is known.
+    pub unread: &'a mut dyn FnMut(u64, &socket_use),
     /// Running totals of a process's use of a file.
     pub file: &'a mut dyn FnMut(ProcessKey, &file_use),
     /// Final totals of a socket whose process ended, or that is open when watching ends.

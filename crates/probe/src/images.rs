@@ -10,10 +10,12 @@ use std::os::fd::AsRawFd;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
-use agentsight_tls::{Hook, HookKind, Located, Options};
-use libbpf_rs::{Link, ProgramMut, UprobeMultiOpts, UprobeOpts};
+use agentsight_bpf::AgentsightSkel;
+use agentsight_tls::{Hook, HookKind, Located, Options, Stack};
+use libbpf_rs::{Link, MapCore, MapFlags, ProgramMut, UprobeMultiOpts, UprobeOpts};
+use zerocopy::IntoBytes;
 
-use crate::skeleton::AgentsightSkel;
+use crate::hooks::{Description, Returns, describe};
 use crate::{Capabilities, ProbeError};
 
 /// A file to which probes are attached.
@@ -52,6 +54,8 @@ pub(crate) struct Images {
     seen: HashMap<(u64, u64), Option<AttachedImage>>,
     /// Files with TLS code that could not be read, and why.
     blind: Vec<(PathBuf, String)>,
+    /// Functions described to the kernel side so far.
+    hook_count: u32,
 }
 
 impl Images {
@@ -90,14 +94,55 @@ impl Images {
             Ok(located) => located,
             Err(error) => return Ok(self.note_blind(name, error.to_string())),
         };
-        let hooks: Vec<(&str, &Hook)> = usable(&located).collect();
-        if hooks.is_empty() {
-            return Ok(ImageReport::Nothing);
+        let plan = plan(&located, capabilities);
+        if plan.functions.is_empty() {
+            return Ok(match blindness(&located) {
+                Some(reason) => self.note_blind(name, reason),
+                None => ImageReport::Nothing,
+            });
         }
-        let image = attach(skeleton, capabilities, &file, name, &hooks)?;
+        let image = self.attach(skeleton, capabilities, &file, name, plan)?;
         let count = image.functions.len();
         self.seen.insert(identity, Some(image));
         Ok(ImageReport::Attached(count))
+    }
+
+    fn attach(
+        &mut self,
+        skeleton: &AgentsightSkel<'static>,
+        capabilities: Capabilities,
+        file: &File,
+        name: &Path,
+        plan: Plan<'_>,
+    ) -> Result<AttachedImage, ProbeError> {
+        // The kernel opens the file by this path, so it gets the very file that was looked at.
+        let path = PathBuf::from(format!("/proc/self/fd/{}", file.as_raw_fd()));
+        let action = format!("attach TLS probes to {}", name.display());
+        let mut described = Vec::new();
+        for description in &plan.described {
+            let cookie = self.hook_count;
+            skeleton
+                .maps
+                .tls_hooks
+                .update(cookie.as_bytes(), &description.hook, MapFlags::ANY)
+                .map_err(ProbeError::kernel(action.as_str()))?;
+            self.hook_count += 1;
+            described.push((u64::from(cookie), description));
+        }
+        let mut links = Vec::new();
+        let placements = openssl_placements(skeleton, &plan.openssl)
+            .into_iter()
+            .chain(described_placements(skeleton, &described));
+        for placement in placements.filter(|placement| !placement.offsets.is_empty()) {
+            attach_one(&placement, &path, capabilities, &mut links)
+                .map_err(ProbeError::kernel(action.as_str()))?;
+        }
+        Ok(AttachedImage {
+            path: name.to_owned(),
+            stacks: plan.stacks.into_iter().map(str::to_owned).collect(),
+            functions: plan.functions,
+            links,
+        })
     }
 
     fn note_blind(&mut self, name: &Path, reason: String) -> ImageReport {
@@ -106,60 +151,109 @@ impl Images {
     }
 }
 
-/// The programs that a kind of hook takes: at entry, and at return.
-enum Probes {
-    Entry,
-    EntryAndReturn,
-}
-
-fn probes_for(kind: HookKind) -> Option<Probes> {
-    match kind {
-        HookKind::ReadReturn
-        | HookKind::WriteReturn
-        | HookKind::ReadEx
-        | HookKind::WriteEx
-        | HookKind::WriteEx2
-        | HookKind::Handshake => Some(Probes::EntryAndReturn),
-        HookKind::Free => Some(Probes::Entry),
-        _ => None,
-    }
-}
-
-/// Hooks of the OpenSSL family, whose functions follow the C calling convention and take the object first.
-fn usable(located: &Located) -> impl Iterator<Item = (&'static str, &Hook)> {
-    located
+/// Why a file with a TLS stack has nothing to attach to.
+fn blindness(located: &Located) -> Option<String> {
+    let reasons: Vec<String> = located
         .stacks
         .iter()
-        .filter(|report| matches!(report.stack.as_str(), "openssl" | "boringssl"))
-        .flat_map(|report| {
-            report
-                .hooks
-                .iter()
-                .map(move |hook| (report.stack.as_str(), hook))
+        .map(|report| {
+            let missing = report
+                .missing
+                .first()
+                .map_or("no function was found", |missing| missing.reason.as_str());
+            format!("{}: {missing}", report.stack.as_str())
         })
-        .filter(|(_, hook)| probes_for(hook.kind).is_some())
+        .collect();
+    (!reasons.is_empty()).then(|| reasons.join("; "))
 }
 
-fn attach(
-    skeleton: &AgentsightSkel<'static>,
-    capabilities: Capabilities,
-    file: &File,
-    name: &Path,
-    hooks: &[(&str, &Hook)],
-) -> Result<AttachedImage, ProbeError> {
-    // The kernel opens the file by this path, so it gets the very file that was looked at.
-    let path = PathBuf::from(format!("/proc/self/fd/{}", file.as_raw_fd()));
+/// What is attached to one file.
+#[derive(Default)]
+struct Plan<'a> {
+    /// Functions of the OpenSSL family, which have programs of their own.
+    openssl: Vec<&'a Hook>,
+    /// Functions that the kernel side is told about.
+    described: Vec<Description>,
+    stacks: Vec<&'static str>,
+    functions: Vec<String>,
+}
+
+/// Kinds that have a program of their own, for functions of the OpenSSL family.
+fn has_own_program(kind: HookKind) -> bool {
+    matches!(
+        kind,
+        HookKind::ReadReturn
+            | HookKind::WriteReturn
+            | HookKind::ReadEx
+            | HookKind::WriteEx
+            | HookKind::WriteEx2
+            | HookKind::Handshake
+            | HookKind::Free
+    )
+}
+
+fn is_record_layer(hook: &Hook) -> bool {
+    matches!(hook.kind, HookKind::RecordSeal | HookKind::RecordOpen)
+}
+
+fn plan(located: &Located, capabilities: Capabilities) -> Plan<'_> {
+    // rustls over AWS-LC is seen at AWS-LC, whose interface is C: attaching to both would see all twice.
+    let aws_lc_records = located
+        .stacks
+        .iter()
+        .any(|report| report.stack == Stack::AwsLc && report.hooks.iter().any(is_record_layer));
+    let mut plan = Plan::default();
+    for report in &located.stacks {
+        if report.stack == Stack::Rustls && aws_lc_records {
+            continue;
+        }
+        let before = plan.functions.len();
+        for hook in &report.hooks {
+            let openssl = matches!(
+                report.stack,
+                Stack::OpenSsl | Stack::BoringSsl | Stack::AwsLc
+            );
+            if openssl && has_own_program(hook.kind) {
+                plan.openssl.push(hook);
+            } else if let Some(description) = describe(hook).filter(|_| capabilities.attach_cookie)
+            {
+                plan.described.push(description);
+            } else {
+                continue;
+            }
+            plan.functions.push(hook.function.clone());
+        }
+        if plan.functions.len() > before {
+            plan.stacks.push(report.stack.as_str());
+        }
+    }
+    plan
+}
+
+fn openssl_offsets(hooks: &[&Hook], wanted: &[HookKind]) -> Vec<usize> {
+    let mut offsets: Vec<usize> = hooks
+        .iter()
+        .filter(|hook| wanted.contains(&hook.kind))
+        .filter_map(|hook| usize::try_from(hook.file_offset).ok())
+        .collect();
+    offsets.sort_unstable();
+    offsets.dedup();
+    offsets
+}
+
+/// Where one program goes, and the cookies by which it knows where it is.
+struct Placement<'a> {
+    program: &'a ProgramMut<'a>,
+    retprobe: bool,
+    offsets: Vec<usize>,
+    cookies: Vec<u64>,
+}
+
+fn openssl_placements<'a>(
+    skeleton: &'a AgentsightSkel<'static>,
+    hooks: &[&Hook],
+) -> Vec<Placement<'a>> {
     let programs = &skeleton.progs;
-    let offsets = |wanted: &[HookKind]| -> Vec<usize> {
-        let mut offsets: Vec<usize> = hooks
-            .iter()
-            .filter(|(_, hook)| wanted.contains(&hook.kind))
-            .filter_map(|(_, hook)| usize::try_from(hook.file_offset).ok())
-            .collect();
-        offsets.sort_unstable();
-        offsets.dedup();
-        offsets
-    };
     let returning = [
         HookKind::ReadReturn,
         HookKind::WriteReturn,
@@ -179,49 +273,79 @@ fn attach(
         (&programs.tls_handshake_enter, false, &[HookKind::Handshake]),
         (&programs.tls_free, false, &[HookKind::Free]),
     ];
-    let mut links = Vec::new();
-    for (program, retprobe, kinds) in plan {
-        let offsets = offsets(kinds);
-        if !offsets.is_empty() {
-            attach_one(program, retprobe, &path, &offsets, capabilities, &mut links).map_err(
-                ProbeError::kernel(format!("attach TLS probes to {}", name.display())),
-            )?;
+    plan.into_iter()
+        .map(|(program, retprobe, kinds)| Placement {
+            program,
+            retprobe,
+            offsets: openssl_offsets(hooks, kinds),
+            cookies: Vec::new(),
+        })
+        .collect()
+}
+
+fn described_placements<'a>(
+    skeleton: &'a AgentsightSkel<'static>,
+    described: &[(u64, &Description)],
+) -> Vec<Placement<'a>> {
+    let programs = &skeleton.progs;
+    let place = |program, retprobe, places: Vec<(usize, u64)>| {
+        let (offsets, cookies) = places.into_iter().unzip();
+        Placement {
+            program,
+            retprobe,
+            offsets,
+            cookies,
         }
-    }
-    let mut stacks: Vec<String> = hooks.iter().map(|(stack, _)| (*stack).to_owned()).collect();
-    stacks.dedup();
-    Ok(AttachedImage {
-        path: name.to_owned(),
-        stacks,
-        functions: hooks
-            .iter()
-            .map(|(_, hook)| hook.function.to_string())
-            .collect(),
-        links,
-    })
+    };
+    let entries = described
+        .iter()
+        .map(|(cookie, description)| (description.entry, *cookie))
+        .collect();
+    let probes = described
+        .iter()
+        .filter(|(_, description)| description.returns == Returns::Probe)
+        .map(|(cookie, description)| (description.entry, *cookie))
+        .collect();
+    let instructions = described
+        .iter()
+        .flat_map(|(cookie, description)| match &description.returns {
+            Returns::Instructions(offsets) => {
+                offsets.iter().map(|&offset| (offset, *cookie)).collect()
+            }
+            _ => Vec::new(),
+        })
+        .collect();
+    vec![
+        place(&programs.hook_return, true, probes),
+        place(&programs.hook_return_instruction, false, instructions),
+        place(&programs.hook_enter, false, entries),
+    ]
 }
 
 fn attach_one(
-    program: &ProgramMut<'_>,
-    retprobe: bool,
+    placement: &Placement<'_>,
     path: &Path,
-    offsets: &[usize],
     capabilities: Capabilities,
     links: &mut Vec<Link>,
 ) -> Result<(), libbpf_rs::Error> {
     const EVERY_PROCESS: i32 = -1; // The kernel side looks at the watched ones only.
+    let Placement {
+        program, retprobe, ..
+    } = *placement;
     if capabilities.uprobe_multi {
         let options = UprobeMultiOpts {
-            offsets: offsets.to_vec(),
+            offsets: placement.offsets.clone(),
+            cookies: placement.cookies.clone(),
             retprobe,
             ..UprobeMultiOpts::default()
         };
         links.push(program.attach_uprobe_multi_with_opts(EVERY_PROCESS, path, "", options)?);
         return Ok(());
     }
-    for &offset in offsets {
+    for (index, &offset) in placement.offsets.iter().enumerate() {
         let options = UprobeOpts {
             retprobe,
+            cookie: placement.cookies.get(index).copied().unwrap_or(0),
             ..UprobeOpts::default()
         };
         links.push(program.attach_uprobe_with_opts(EVERY_PROCESS, path, offset, options)?);

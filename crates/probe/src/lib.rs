@@ -19,12 +19,12 @@ pub mod capability;
 pub mod clock;
 mod control;
 mod error;
+mod hooks;
 mod images;
 pub mod launch;
 pub mod process;
 mod rings;
 mod sensor;
-mod skeleton;
 mod syscalls;
 
 pub use capability::Capabilities;
@@ -32,10 +32,6 @@ pub use control::{KernelControl, KernelCounters};
 pub use error::ProbeError;
 pub use images::{AttachedImage, ImageReport};
 pub use sensor::{Sensor, Totals};
-
-/// The linked object file of the kernel programs; for tests that read its BTF.
-#[doc(hidden)]
-pub const BPF_OBJECT_PATH: &str = env!("AGENTSIGHT_BPF_OBJECT");
 
 /// Bytes of a memory page.
 #[must_use]

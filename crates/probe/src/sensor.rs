@@ -18,8 +18,8 @@ use crate::control::{KernelControl, Sweeper};
 use crate::images::{AttachedImage, Images, well_known_libraries};
 use crate::process::{RunningProcess, tree_of};
 use crate::rings::Rings;
-use crate::skeleton::{AgentsightSkel, AgentsightSkelBuilder};
 use crate::{Capabilities, ProbeError, process, syscalls};
+use agentsight_bpf::{AgentsightSkel, AgentsightSkelBuilder};
 
 /// Kernel programs at work. Dropping it detaches them.
 pub struct Sensor {
@@ -63,9 +63,19 @@ impl Sensor {
                 &mut programs.tls_handshake_enter,
                 &mut programs.tls_handshake_return,
                 &mut programs.tls_free,
+                &mut programs.hook_enter,
+                &mut programs.hook_return,
+                &mut programs.hook_return_instruction,
             ] {
                 program.set_attach_type(ProgramAttachType::TraceUprobeMulti);
             }
+        }
+        for program in [
+            &mut open.progs.hook_enter,
+            &mut open.progs.hook_return,
+            &mut open.progs.hook_return_instruction,
+        ] {
+            program.set_autoload(capabilities.attach_cookie);
         }
         let skeleton = open
             .load()

@@ -108,6 +108,7 @@ fn watch(argv: &[&str]) -> Recording {
     recording.counters = sensor.control().counters().unwrap();
     let (files, sockets) = (&mut recording.files, &mut recording.sockets);
     let mut totals = Totals {
+        unread: &mut |_, _| {},
         file: &mut |owner, totals| {
             files.insert((owner, totals.use_id), *totals);
         },

@@ -28,7 +28,9 @@ mod agents;
 mod assembler;
 mod graph;
 mod intent;
+mod tls_watch;
 mod tool;
 
 pub use assembler::{Assembler, AssemblerOptions};
 pub use graph::{GraphLimits, SessionGraph};
+pub use tls_watch::TlsWatch;

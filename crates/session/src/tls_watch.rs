@@ -119,12 +119,7 @@ fn judge(
     out.push(report(connection, socket, time, reason));
 }
 
-fn report(
-    connection: &Connection,
-    socket: SocketId,
-    time: KTime,
-    reason: Option<String>,
-) -> Event {
+fn report(connection: &Connection, socket: SocketId, time: KTime, reason: Option<String>) -> Event {
     Event {
         time,
         process: connection.process,
@@ -172,7 +167,13 @@ mod tests {
         assert!(out.is_empty(), "too early");
         watch.progress(KTime(SECOND), SOCKET, 300, |_| None, &mut out);
         assert!(out.is_empty(), "no data yet");
-        watch.progress(KTime(SECOND), SOCKET, 5000, |_| Some("rustls".into()), &mut out);
+        watch.progress(
+            KTime(SECOND),
+            SOCKET,
+            5000,
+            |_| Some("rustls".into()),
+            &mut out,
+        );
         watch.ended(KTime(2 * SECOND), SOCKET, 9000, |_| None, &mut out);
         assert_eq!(states(&out), [false]);
     }

@@ -22,6 +22,8 @@ pub const EV_TLS_DATA: u32 = 12;
 pub const EV_TLS_HANDSHAKE: u32 = 13;
 pub const EV_TLS_FREE: u32 = 14;
 pub const EV_IMAGE_MAPPED: u32 = 15;
+pub const EV_TLS_SOCKET: u32 = 17;
+pub const EV_TLS_HELLO: u32 = 18;
 pub const EV_FILE_USE: u32 = 16;
 
 // enum event_class
@@ -56,12 +58,49 @@ pub const TLS_SENT: u32 = 0;
 pub const TLS_RECEIVED: u32 = 1;
 pub const TLS_HANDSHAKE: u32 = 2;
 
+// enum tls_layer
+pub const LAYER_STREAM: u32 = 0;
+pub const LAYER_RECORD: u32 = 1;
+pub const LAYER_CLEARTEXT: u32 = 2;
+pub const LAYER_THREAD: u32 = 3;
+
+// enum socket_flags
+pub const SOCKET_SNIFFED: u32 = 1;
+pub const SOCKET_TLS: u32 = 2;
+pub const SOCKET_HTTP: u32 = 4;
+pub const SOCKET_BOUND: u32 = 8;
+
+// enum operand_base
+pub const BASE_NONE: u32 = 0;
+pub const BASE_ARGUMENT: u32 = 1;
+pub const BASE_GO_ARGUMENT: u32 = 2;
+pub const BASE_GO_RESULT: u32 = 3;
+pub const BASE_GOROUTINE: u32 = 4;
+pub const BASE_THREAD: u32 = 5;
+pub const BASE_STACK: u32 = 6;
+pub const BASE_RETURN: u32 = 7;
+
+// enum hook_success
+pub const SUCCESS_ALWAYS: u32 = 0;
+pub const SUCCESS_POSITIVE: u32 = 1;
+pub const SUCCESS_POSITIVE_64: u32 = 2;
+pub const SUCCESS_ONE: u32 = 3;
+pub const SUCCESS_ZERO: u32 = 4;
+
+// enum hook_flags
+pub const HOOK_INNER_TYPE: u32 = 1;
+pub const HOOK_ONLY_CREATED: u32 = 2;
+pub const HOOK_CREATES: u32 = 4;
+pub const HOOK_ENDS: u32 = 8;
+pub const HOOK_AT_ENTRY: u32 = 16;
+
 // enum wire_limits
 pub const WIRE_NAME_BYTES: u32 = 256;
 pub const WIRE_PATH_BYTES: u32 = 4096;
 pub const WIRE_ARGV_INLINE_BYTES: u32 = 8192;
 pub const WIRE_ARGV_CHUNK_BYTES: u32 = 16384;
 pub const WIRE_TLS_CHUNK_BYTES: u32 = 16384;
+pub const WIRE_HELLO_BYTES: u32 = 2048;
 
 // enum operation
 pub const OP_NONE: u32 = 0;
@@ -82,6 +121,11 @@ pub const OP_CONNECT: u32 = 14;
 pub const OP_ACCEPT: u32 = 15;
 pub const OP_SENDTO: u32 = 16;
 pub const OP_MMAP: u32 = 17;
+pub const OP_READV: u32 = 18;
+pub const OP_WRITEV: u32 = 19;
+pub const OP_RECVFROM: u32 = 20;
+pub const OP_RECVMSG: u32 = 21;
+pub const OP_SENDMSG: u32 = 22;
 
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, FromBytes, Immutable, IntoBytes, KnownLayout)]
@@ -337,17 +381,21 @@ pub struct tls_data_rec {
     pub header: rec_header,
     pub object: u64,
     pub offset: u64,
+    pub socket: u64,
     pub bytes: u32,
     pub direction: u8,
-    pub reserved: [u8; 3],
+    pub layer: u8,
+    pub reserved: [u8; 2],
 }
-const _: () = assert!(size_of::<tls_data_rec>() == 72);
+const _: () = assert!(size_of::<tls_data_rec>() == 80);
 const _: () = assert!(offset_of!(tls_data_rec, header) == 0);
 const _: () = assert!(offset_of!(tls_data_rec, object) == 48);
 const _: () = assert!(offset_of!(tls_data_rec, offset) == 56);
-const _: () = assert!(offset_of!(tls_data_rec, bytes) == 64);
-const _: () = assert!(offset_of!(tls_data_rec, direction) == 68);
-const _: () = assert!(offset_of!(tls_data_rec, reserved) == 69);
+const _: () = assert!(offset_of!(tls_data_rec, socket) == 64);
+const _: () = assert!(offset_of!(tls_data_rec, bytes) == 72);
+const _: () = assert!(offset_of!(tls_data_rec, direction) == 76);
+const _: () = assert!(offset_of!(tls_data_rec, layer) == 77);
+const _: () = assert!(offset_of!(tls_data_rec, reserved) == 78);
 
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, FromBytes, Immutable, IntoBytes, KnownLayout)]
@@ -362,6 +410,80 @@ const _: () = assert!(offset_of!(tls_object_rec, header) == 0);
 const _: () = assert!(offset_of!(tls_object_rec, object) == 48);
 const _: () = assert!(offset_of!(tls_object_rec, result) == 56);
 const _: () = assert!(offset_of!(tls_object_rec, reserved) == 60);
+
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, FromBytes, Immutable, IntoBytes, KnownLayout)]
+pub struct tls_socket_rec {
+    pub header: rec_header,
+    pub object: u64,
+    pub socket: u64,
+}
+const _: () = assert!(size_of::<tls_socket_rec>() == 64);
+const _: () = assert!(offset_of!(tls_socket_rec, header) == 0);
+const _: () = assert!(offset_of!(tls_socket_rec, object) == 48);
+const _: () = assert!(offset_of!(tls_socket_rec, socket) == 56);
+
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, FromBytes, Immutable, IntoBytes, KnownLayout)]
+pub struct tls_hello_rec {
+    pub header: rec_header,
+    pub socket: u64,
+    pub bytes: u32,
+    pub reserved: u32,
+}
+const _: () = assert!(size_of::<tls_hello_rec>() == 64);
+const _: () = assert!(offset_of!(tls_hello_rec, header) == 0);
+const _: () = assert!(offset_of!(tls_hello_rec, socket) == 48);
+const _: () = assert!(offset_of!(tls_hello_rec, bytes) == 56);
+const _: () = assert!(offset_of!(tls_hello_rec, reserved) == 60);
+
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, FromBytes, Immutable, IntoBytes, KnownLayout)]
+pub struct tls_operand {
+    pub offsets: [i32; 2],
+    pub base: u8,
+    pub index: u8,
+    pub loads: u8,
+    pub late_loads: u8,
+}
+const _: () = assert!(size_of::<tls_operand>() == 12);
+const _: () = assert!(offset_of!(tls_operand, offsets) == 0);
+const _: () = assert!(offset_of!(tls_operand, base) == 8);
+const _: () = assert!(offset_of!(tls_operand, index) == 9);
+const _: () = assert!(offset_of!(tls_operand, loads) == 10);
+const _: () = assert!(offset_of!(tls_operand, late_loads) == 11);
+
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, FromBytes, Immutable, IntoBytes, KnownLayout)]
+pub struct tls_hook {
+    pub object: tls_operand,
+    pub call: tls_operand,
+    pub buffer: tls_operand,
+    pub length: tls_operand,
+    pub moved: tls_operand,
+    pub skip_head: tls_operand,
+    pub associated_data: tls_operand,
+    pub associated_data_bytes: tls_operand,
+    pub direction: u8,
+    pub layer: u8,
+    pub success: u8,
+    pub skip_tail_bytes: u8,
+    pub flags: u32,
+}
+const _: () = assert!(size_of::<tls_hook>() == 104);
+const _: () = assert!(offset_of!(tls_hook, object) == 0);
+const _: () = assert!(offset_of!(tls_hook, call) == 12);
+const _: () = assert!(offset_of!(tls_hook, buffer) == 24);
+const _: () = assert!(offset_of!(tls_hook, length) == 36);
+const _: () = assert!(offset_of!(tls_hook, moved) == 48);
+const _: () = assert!(offset_of!(tls_hook, skip_head) == 60);
+const _: () = assert!(offset_of!(tls_hook, associated_data) == 72);
+const _: () = assert!(offset_of!(tls_hook, associated_data_bytes) == 84);
+const _: () = assert!(offset_of!(tls_hook, direction) == 96);
+const _: () = assert!(offset_of!(tls_hook, layer) == 97);
+const _: () = assert!(offset_of!(tls_hook, success) == 98);
+const _: () = assert!(offset_of!(tls_hook, skip_tail_bytes) == 99);
+const _: () = assert!(offset_of!(tls_hook, flags) == 100);
 
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, FromBytes, Immutable, IntoBytes, KnownLayout)]
@@ -404,7 +526,7 @@ pub struct socket_use {
     pub tgid: u32,
     pub label: u32,
     pub protocol: u32,
-    pub reserved: u32,
+    pub flags: u32,
 }
 const _: () = assert!(size_of::<socket_use>() == 96);
 const _: () = assert!(offset_of!(socket_use, start_ns) == 0);
@@ -417,7 +539,7 @@ const _: () = assert!(offset_of!(socket_use, remote) == 60);
 const _: () = assert!(offset_of!(socket_use, tgid) == 80);
 const _: () = assert!(offset_of!(socket_use, label) == 84);
 const _: () = assert!(offset_of!(socket_use, protocol) == 88);
-const _: () = assert!(offset_of!(socket_use, reserved) == 92);
+const _: () = assert!(offset_of!(socket_use, flags) == 92);
 
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, FromBytes, Immutable, IntoBytes, KnownLayout)]

@@ -1,7 +1,7 @@
 //! The records that cross from the kernel to user space.
 //!
 //! The types in [`generated`] mirror `bpf/include/wire.h`, which is the only definition; they are
-//! generated from the BTF of the kernel programs by `cargo xtask gen`, and a test in crate `probe` fails
+//! generated from the BTF of the kernel programs by `cargo xtask gen`, and a test in crate `bpf` fails
 //! when the two differ. This crate turns bytes into references to those types, with every length
 //! checked, and does no more: what a record means is the business of crate `decode`.
 //!

@@ -1,7 +1,7 @@
 //! The stages after the sensor, one after the other: decode, put together, redact, write, file away.
 
-use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::collections::{BTreeMap, HashMap};
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use agentsight_decode::records::{Decoder, Item};
@@ -9,10 +9,10 @@ use agentsight_ledger::Writer;
 use agentsight_model::document::SessionDocument;
 use agentsight_model::{
     ClassCounters, DropReason, Event, EventBody, EventClass, KTime, ProcessKey, SessionEnd,
-    SessionStart,
+    SessionStart, SocketId,
 };
 use agentsight_probe::KernelCounters;
-use agentsight_session::{Assembler, AssemblerOptions, SessionGraph};
+use agentsight_session::{Assembler, AssemblerOptions, SessionGraph, TlsWatch};
 use anyhow::Context as _;
 
 /// How often written records become visible to readers, and how often they are made to survive a power
@@ -30,12 +30,47 @@ pub(crate) struct PipelineOptions {
     pub(crate) redaction_key: [u8; 32],
 }
 
+/// Programs of the processes, and what is known of their TLS code.
+#[derive(Default)]
+struct Images {
+    programs: HashMap<ProcessKey, String>,
+    blind: HashMap<PathBuf, String>,
+}
+
+impl Images {
+    fn learn(&mut self, event: &Event) {
+        match &event.body {
+            EventBody::ProcessExec(exec) => {
+                self.programs.insert(event.process, exec.exe.path.clone());
+            }
+            EventBody::ProcessSeen(seen) => {
+                self.programs.insert(event.process, seen.exe.path.clone());
+            }
+            EventBody::ProcessExit(_) => {
+                self.programs.remove(&event.process);
+            }
+            _ => {}
+        }
+    }
+
+    /// Why the TLS traffic of a process cannot be read, as far as its program's file tells.
+    fn reason(&self, process: ProcessKey) -> Option<String> {
+        let program = self.programs.get(&process)?;
+        Some(match self.blind.get(Path::new(program)) {
+            Some(reason) => format!("{program}: {reason}"),
+            None => format!("no known TLS library was found in {program}"),
+        })
+    }
+}
+
 /// One session's way from records to facts.
 pub(crate) struct Pipeline {
     decoder: Decoder,
     assembler: Assembler,
     writer: Writer,
     graph: SessionGraph,
+    tls_watch: TlsWatch,
+    images: Images,
     /// Records lost in user space, by class and reason.
     lost: BTreeMap<(EventClass, DropReason), u64>,
     reported_losses: BTreeMap<(EventClass, DropReason), u64>,
@@ -69,6 +104,8 @@ impl Pipeline {
             assembler: Assembler::new(assembler_options),
             writer,
             graph: SessionGraph::default(),
+            tls_watch: TlsWatch::default(),
+            images: Images::default(),
             lost: BTreeMap::new(),
             reported_losses: BTreeMap::new(),
             last_flush: now,
@@ -106,6 +143,15 @@ impl Pipeline {
             Item::Payload(payload) => self.assembler.payload(payload, &mut events),
             Item::StreamEnded(end) => self.assembler.end(end, &mut events),
             Item::Handshake { .. } => {}
+            Item::Hello {
+                time,
+                process,
+                socket,
+                bytes,
+            } => self.tls_watch.began(time, process, socket, &bytes),
+            Item::SocketBound { time, socket, .. } => {
+                self.tls_watch.is_read(time, socket, &mut events);
+            }
             Item::Event(event) => {
                 // Both end what the process had in memory, its TLS connections with it.
                 if matches!(
@@ -114,6 +160,15 @@ impl Pipeline {
                 ) {
                     self.assembler
                         .process_exited(event.process, event.time, &mut events);
+                }
+                if let EventBody::NetworkClose(close) = &event.body {
+                    self.tls_watch.ended(
+                        event.time,
+                        close.socket,
+                        close.sent_bytes,
+                        |process| self.images.reason(process),
+                        &mut events,
+                    );
                 }
                 events.push(event);
             }
@@ -124,8 +179,30 @@ impl Pipeline {
         self.events = events;
     }
 
+    /// An open TLS connection has sent so much by now, and no plaintext of it is known.
+    pub(crate) fn unread(&mut self, time: KTime, socket: SocketId, sent_bytes: u64) {
+        let mut events = Vec::new();
+        let images = &self.images;
+        self.tls_watch.progress(
+            time,
+            socket,
+            sent_bytes,
+            |process| images.reason(process),
+            &mut events,
+        );
+        for event in events {
+            self.fact(event);
+        }
+    }
+
+    /// Takes note of a program or library with TLS code that cannot be read.
+    pub(crate) fn blind_image(&mut self, path: &Path, reason: &str) {
+        self.images.blind.insert(path.to_owned(), reason.to_owned());
+    }
+
     /// Writes a fact to the ledger and files it away.
     pub(crate) fn fact(&mut self, mut event: Event) {
+        self.images.learn(&event);
         self.assembler.redact_event(&mut event);
         match self.writer.append(&event) {
             Ok(seq) => self.graph.apply(seq, &event),

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use agentsight_decode::records::{file_totals, socket_totals};
 use agentsight_model::document::SessionDocument;
-use agentsight_model::{Event, EventBody, ProcessKey, SessionStart};
+use agentsight_model::{Event, EventBody, ProcessKey, SessionStart, SocketId};
 use agentsight_probe::launch::{self, CommandLine, RunAs, Running};
 use agentsight_probe::process::{RunningProcess, describe};
 use agentsight_probe::{ProbeError, Sensor, Totals, clock};
@@ -24,7 +24,7 @@ use crate::{report, terminal};
 
 /// Longest time between two looks at the rings. Bulk records do not wake us.
 const POLL: Duration = Duration::from_millis(10);
-const SWEEP_EVERY: Duration = Duration::from_millis(500);
+const SWEEP_EVERY: Duration = Duration::from_millis(250);
 /// All processes of one session carry this label; the field has room for more than one tree.
 const LABEL: u32 = 1;
 
@@ -221,7 +221,9 @@ impl Watched<'_> {
     fn sweep(&mut self) -> anyhow::Result<()> {
         let mut events = Vec::new();
         let mut sockets = Vec::new();
+        let mut unread = Vec::new();
         self.sensor.sweep(&mut Totals {
+            unread: &mut |socket, totals| unread.push((socket, totals.sent_bytes)),
             file: &mut |owner, totals| events.push(file_totals(owner, totals)),
             socket: &mut |owner, socket, totals| {
                 sockets.extend(socket_totals(owner, socket, totals))
@@ -229,6 +231,13 @@ impl Watched<'_> {
         })?;
         for event in events.into_iter().chain(sockets) {
             self.pipeline.fact(event);
+        }
+        for (path, reason) in self.sensor.blind_images() {
+            self.pipeline.blind_image(path, reason);
+        }
+        for (socket, sent_bytes) in unread {
+            self.pipeline
+                .unread(clock::now(), SocketId(socket), sent_bytes);
         }
         Ok(())
     }
@@ -242,6 +251,7 @@ impl Watched<'_> {
         self.sweep()?;
         let mut sockets: Vec<Event> = Vec::new();
         self.sensor.last_sockets(&mut Totals {
+            unread: &mut |_, _| {},
             file: &mut |_: ProcessKey, _| {},
             socket: &mut |owner, socket, totals| {
                 sockets.extend(socket_totals(owner, socket, totals))

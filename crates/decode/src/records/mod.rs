@@ -1,6 +1,6 @@
 //! Kernel records to events.
 //!
-//! One file a domain, one function a kind, found by the kind's number in [`KINDS`]. Most records stand
+//! One file a domain, one function a kind, found by the kind's number in `KINDS`. Most records stand
 //! for themselves; an argument vector too long for one record and the numbered chunks of a TLS stream
 //! need memory, which [`Decoder`] holds and bounds.
 
@@ -13,7 +13,7 @@ mod tls;
 use std::collections::{BTreeMap, HashMap};
 
 use agentsight_model::{
-    Event, EventBody, EventClass, KTime, Payload, PayloadEnd, ProcessKey, StreamKey,
+    Event, EventBody, EventClass, KTime, Payload, PayloadEnd, ProcessKey, SocketId, StreamKey,
 };
 use agentsight_wire::{self as wire, WireError, rec_header};
 
@@ -38,6 +38,26 @@ pub enum Item {
         stream: StreamKey,
         /// Whether a connection was made.
         succeeded: bool,
+    },
+    /// Plaintext of a socket is seen from now on.
+    SocketBound {
+        /// When.
+        time: KTime,
+        /// The process that uses it.
+        process: ProcessKey,
+        /// The socket.
+        socket: SocketId,
+    },
+    /// A process began a TLS connection as its client.
+    Hello {
+        /// When.
+        time: KTime,
+        /// The process.
+        process: ProcessKey,
+        /// The connection's socket.
+        socket: SocketId,
+        /// The beginning of the first TLS record.
+        bytes: Vec<u8>,
     },
 }
 
@@ -81,6 +101,8 @@ const KINDS: &[(u32, Handler)] = &[
     (wire::EV_TLS_FREE, tls::free),
     (wire::EV_IMAGE_MAPPED, ignore),
     (wire::EV_FILE_USE, file::replaced_use),
+    (wire::EV_TLS_SOCKET, tls::socket),
+    (wire::EV_TLS_HELLO, tls::hello),
 ];
 
 /// Turns records, in the order of their times, into items.
@@ -89,8 +111,8 @@ pub struct Decoder {
     page_bytes: u64,
     /// Execs whose argument vector is not complete yet, by thread.
     pending_execs: HashMap<u32, PendingExec>,
-    /// How far each TLS stream has come, by direction.
-    streams: HashMap<ProcessKey, HashMap<u64, [u64; 2]>>,
+    streams: HashMap<ProcessKey, tls::ProcessStreams>,
+    streams_of_sockets: tls::StreamsOfSockets,
     received: BTreeMap<EventClass, u64>,
     malformed: BTreeMap<EventClass, u64>,
 }
@@ -103,6 +125,7 @@ impl Decoder {
             page_bytes,
             pending_execs: HashMap::new(),
             streams: HashMap::new(),
+            streams_of_sockets: tls::StreamsOfSockets::new(),
             received: BTreeMap::new(),
             malformed: BTreeMap::new(),
         }
@@ -133,7 +156,12 @@ impl Decoder {
 
     /// Hands out what still waits for more: call it when no more records will come.
     pub fn finish(&mut self, out: &mut Vec<Item>) {
-        out.extend(self.pending_execs.drain().map(|(_, pending)| pending.cut()));
+        out.extend(
+            self.pending_execs
+                .drain()
+                .map(|(_, pending)| pending.cut()),
+        );
+        tls::finish(self, out);
     }
 
     /// Records decoded, by class.
@@ -146,11 +174,6 @@ impl Decoder {
     #[must_use]
     pub fn malformed(&self) -> &BTreeMap<EventClass, u64> {
         &self.malformed
-    }
-
-    /// A process's memory is another one from now on, or gone: its TLS objects with it.
-    fn forget_streams(&mut self, process: ProcessKey) {
-        self.streams.remove(&process);
     }
 }
 

@@ -8,7 +8,7 @@ use agentsight_model::{
 };
 use agentsight_wire::{self as wire, network_rec, rec_header, socket_address, socket_use};
 
-use super::{Decoder, Item, RecordError, event};
+use super::{Decoder, Item, RecordError, event, tls};
 
 const AF_INET: u16 = 2;
 const AF_INET6: u16 = 10;
@@ -72,7 +72,7 @@ fn body(kind: u32, record: &network_rec) -> Option<EventBody> {
 }
 
 pub(super) fn socket(
-    _: &mut Decoder,
+    decoder: &mut Decoder,
     header: &rec_header,
     bytes: &[u8],
     out: &mut Vec<Item>,
@@ -82,6 +82,9 @@ pub(super) fn socket(
         family: record.remote.family,
         protocol: record.protocol,
     })?;
+    if matches!(body, EventBody::NetworkClose(_)) {
+        tls::socket_closed(decoder, KTime(header.ktime_ns), record.socket, out);
+    }
     out.push(event(header, body));
     Ok(())
 }

@@ -8,7 +8,7 @@ use agentsight_wire::{
     rec_header,
 };
 
-use super::{Decoder, Item, RecordError, event, has_flag, path, process_of};
+use super::{Decoder, Item, RecordError, event, has_flag, path, process_of, tls};
 
 /// Argument vectors beyond this are cut. The kernel's own limit is 6 MiB.
 const MAX_ARGV_BYTES: usize = 8 << 20;
@@ -94,7 +94,7 @@ pub(super) fn exec(
     let argv = pieces.take(record.argv_bytes)?;
 
     let process = process_of(header);
-    decoder.forget_streams(process);
+    tls::forget(decoder, process, out);
     let pending = PendingExec {
         time: KTime(header.ktime_ns),
         process,
@@ -163,7 +163,7 @@ pub(super) fn exit(
     out: &mut Vec<Item>,
 ) -> Result<(), RecordError> {
     let (record, _) = wire::fixed::<process_exit_rec>(bytes, header.kind)?;
-    decoder.forget_streams(process_of(header));
+    tls::forget(decoder, process_of(header), out);
     // Each thread has one exec at most that waits; the last one of the process takes it along.
     if let Some(stale) = decoder.pending_execs.remove(&header.tid) {
         out.push(stale.cut());

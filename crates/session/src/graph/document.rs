@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use agentsight_model::document::{
     Agent, AgentName, Call, CallRequest, CallResponse, Coverage, Process, Session, SessionDocument,
-    ToolCall,
+    TlsCoverage, ToolCall,
 };
 use agentsight_model::{ClassCounters, EventClass, KTime, ProcessKey, WallClock};
 
@@ -47,6 +47,19 @@ pub(super) fn build(graph: &SessionGraph) -> SessionDocument {
     let links = ProcessLinks::find(&tree, tools, &words, &windows);
     let acted = actions::build(graph, clock, &tree, &words, &links);
     let agents = agents(graph, &tree);
+    // The last one that has a key holds: a process is met once, but a hostile ledger may say otherwise.
+    let positions: HashMap<ProcessKey, usize> = tree
+        .order
+        .iter()
+        .filter_map(|position| Some((tree.processes.get(*position)?.key, *position)))
+        .collect();
+    let program = |key: ProcessKey| {
+        positions
+            .get(&key)
+            .and_then(|position| last_program(&tree, *position))
+            .map_or_else(String::new, |exec| exec.exe.path.clone())
+    };
+    let text = |time: KTime| clock.text(time);
     SessionDocument {
         session: session(graph, clock, &tree, &agents),
         processes: tree
@@ -59,8 +72,15 @@ pub(super) fn build(graph: &SessionGraph) -> SessionDocument {
         actions: acted.actions,
         agents: agents.into_iter().map(|agent| agent.document).collect(),
         messages: Vec::new(),
-        findings: Vec::new(),
-        coverage: coverage(graph),
+        findings: graph.tls_connections.findings(&program, &text),
+        coverage: Coverage {
+            tls: TlsCoverage {
+                wire_bytes: graph.tls_connections.wire_bytes(),
+                dark_connections: graph.tls_connections.dark_connections(&program, &text),
+                ..graph.tls.clone()
+            },
+            ..coverage(graph)
+        },
     }
 }
 
@@ -380,7 +400,7 @@ fn coverage(graph: &SessionGraph) -> Coverage {
     }
     Coverage {
         events,
-        tls: graph.tls.clone(),
+        tls: TlsCoverage::default(),
         capabilities: graph
             .start
             .as_ref()

@@ -14,6 +14,7 @@ mod files;
 mod network;
 mod processes;
 mod results;
+mod tls;
 mod tool_calls;
 
 use std::collections::BTreeMap;
@@ -31,6 +32,7 @@ pub(crate) use files::NameRecord;
 use network::NetworkTable;
 pub(crate) use network::{Endpoint, NetworkKind};
 pub(crate) use processes::{ExecRecord, ProcessRecord, ProcessTable};
+use tls::TlsTable;
 use tool_calls::ToolCallLog;
 pub(crate) use tool_calls::ToolCallRecord;
 
@@ -68,6 +70,7 @@ pub struct SessionGraph {
     calls: CallLog,
     tool_calls: ToolCallLog,
     tls: TlsCoverage,
+    tls_connections: TlsTable,
     losses: BTreeMap<EventClass, BTreeMap<DropReason, u64>>,
 }
 
@@ -105,7 +108,14 @@ impl SessionGraph {
             EventBody::NetworkListen(listen) => {
                 self.network.listen(seq, time, process, listen, budget);
             }
-            EventBody::NetworkClose(close) => self.network.close(seq, time, process, close, budget),
+            EventBody::NetworkClose(close) => {
+                self.tls_connections.closed(close);
+                self.network.close(seq, time, process, close, budget);
+            }
+            EventBody::TlsConnection(connection) => {
+                self.tls_connections
+                    .report(time, process, connection, budget);
+            }
             EventBody::HttpExchange(exchange) => {
                 self.network.http(seq, time, process, exchange, budget);
             }

@@ -23,7 +23,7 @@ use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
 #[test]
 fn wire_types_match_the_kernel_programs() {
-    let btf = Btf::from_path(agentsight_probe::BPF_OBJECT_PATH).expect("the object has BTF");
+    let btf = Btf::from_path(agentsight_bpf::OBJECT_PATH).expect("the object has BTF");
     let generated = generate(&btf);
     if std::env::var_os("AGENTSIGHT_WRITE_GENERATED").is_some() {
         std::fs::write(TARGET, &generated).unwrap();

@@ -1,0 +1,344 @@
+// SPDX-License-Identifier: GPL-2.0 OR BSD-2-Clause
+/*
+ * Plaintext of TLS at functions of any shape: those of record layers, of Go, of GnuTLS and NSS. User
+ * space describes each function (struct tls_hook), the probe's cookie says which one it is.
+ */
+#include "tls.h"
+
+char LICENSE[] SEC("license") = "Dual BSD/GPL";
+
+#define MAX_HOOKS 4096
+#define OPERANDS 8
+#define CONTENT_APPLICATION_DATA 0x17 /* RFC 8446, section 5.1 */
+#define AAD_TLS_1_3 5 /* the header of the record */
+#define AAD_TLS_1_2 13 /* number and header of the record */
+
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, MAX_HOOKS);
+	__type(key, u32);
+	__type(value, struct tls_hook);
+} tls_hooks SEC(".maps");
+
+struct hook_call_key {
+	u64 call;
+	u32 tgid;
+	u32 hook;
+};
+/* Operands as far as they were known at entry, in the order of struct tls_hook. */
+struct hook_call {
+	u64 values[OPERANDS];
+};
+struct {
+	__uint(type, BPF_MAP_TYPE_LRU_HASH);
+	__uint(max_entries, 16384);
+	__type(key, struct hook_call_key);
+	__type(value, struct hook_call);
+} hook_calls SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_LRU_HASH);
+	__uint(max_entries, 16384);
+	__type(key, struct tls_stream_key);
+	__type(value, u8);
+} hook_objects SEC(".maps");
+
+static __always_inline u64 load(u64 address, s32 offset)
+{
+	u64 value = 0;
+
+	bpf_probe_read_user(&value, sizeof(value), (void *)address + offset);
+	return value;
+}
+
+static __always_inline u64 c_argument(struct pt_regs *regs, u8 index)
+{
+	switch (index) {
+	case 0:
+		return PT_REGS_PARM1_CORE(regs);
+	case 1:
+		return PT_REGS_PARM2_CORE(regs);
+	case 2:
+		return PT_REGS_PARM3_CORE(regs);
+	case 3:
+		return PT_REGS_PARM4_CORE(regs);
+	case 4:
+		return PT_REGS_PARM5_CORE(regs);
+#if defined(__TARGET_ARCH_x86)
+	case 5:
+		return PT_REGS_PARM6_CORE(regs);
+	default: /* behind the return address */
+		return load(PT_REGS_SP_CORE(regs), 8 + 8 * (index - 6));
+#elif defined(__TARGET_ARCH_arm64)
+	case 5:
+	case 6:
+	case 7:
+		return BPF_CORE_READ((struct user_pt_regs *)regs, regs[index & 7]);
+	default:
+		return load(PT_REGS_SP_CORE(regs), 8 * (index - 8));
+#endif
+	}
+}
+
+/* ABIInternal of Go: cmd/compile/abi-internal.md */
+static __always_inline u64 go_register(struct pt_regs *regs, u8 index)
+{
+#if defined(__TARGET_ARCH_x86)
+	switch (index) {
+	case 0:
+		return BPF_CORE_READ(regs, ax);
+	case 1:
+		return BPF_CORE_READ(regs, bx);
+	case 2:
+		return BPF_CORE_READ(regs, cx);
+	case 3:
+		return BPF_CORE_READ(regs, di);
+	case 4:
+		return BPF_CORE_READ(regs, si);
+	default:
+		return 0;
+	}
+#elif defined(__TARGET_ARCH_arm64)
+	return BPF_CORE_READ((struct user_pt_regs *)regs, regs[index & 15]);
+#endif
+}
+
+static __always_inline u64 goroutine(struct pt_regs *regs)
+{
+#if defined(__TARGET_ARCH_x86)
+	return BPF_CORE_READ(regs, r14);
+#elif defined(__TARGET_ARCH_arm64)
+	return BPF_CORE_READ((struct user_pt_regs *)regs, regs[28]);
+#endif
+}
+
+/* What of an operand is there at entry: its base, and the loads that are not late. */
+static __always_inline u64 evaluate_early(struct pt_regs *regs, const struct tls_operand *operand)
+{
+	u64 value;
+
+	switch (operand->base) {
+	case BASE_ARGUMENT:
+		value = c_argument(regs, operand->index);
+		break;
+	case BASE_GO_ARGUMENT:
+		value = go_register(regs, operand->index);
+		break;
+	case BASE_GOROUTINE:
+		value = goroutine(regs);
+		break;
+	case BASE_THREAD:
+		value = (u32)bpf_get_current_pid_tgid();
+		break;
+	case BASE_STACK:
+		value = PT_REGS_SP_CORE(regs);
+		break;
+	default:
+		return 0;
+	}
+	if (operand->loads >= 1 && operand->late_loads < operand->loads)
+		value = load(value, operand->offsets[0]);
+	if (operand->loads >= 2 && operand->late_loads == 0)
+		value = load(value, operand->offsets[1]);
+	return value;
+}
+
+/* The rest of it, at return. */
+static __always_inline u64 evaluate_late(struct pt_regs *regs, const struct tls_operand *operand,
+					 u64 early)
+{
+	u64 value = early;
+	bool all = false;
+
+	if (operand->base == BASE_RETURN) {
+		value = PT_REGS_RC_CORE(regs);
+		all = true;
+	} else if (operand->base == BASE_GO_RESULT) {
+		value = go_register(regs, operand->index);
+		all = true;
+	}
+	if (operand->loads >= 1 && (all || operand->late_loads == operand->loads))
+		value = load(value, operand->offsets[0]);
+	if (operand->loads >= 2 && (all || operand->late_loads))
+		value = load(value, operand->offsets[1]);
+	return value;
+}
+
+enum {
+	OBJECT,
+	CALL,
+	BUFFER,
+	LENGTH,
+	MOVED,
+	SKIP_HEAD,
+	ASSOCIATED_DATA,
+	ASSOCIATED_DATA_BYTES,
+};
+
+static __always_inline u8 byte_at(u64 address)
+{
+	u8 byte = 0;
+
+	bpf_probe_read_user(&byte, 1, (void *)address);
+	return byte;
+}
+
+/* Captures what a call moved, if it is application data. */
+static __always_inline void captured(const struct tls_hook *hook, const struct hook_call *call)
+{
+	u64 buffer = call->values[BUFFER];
+	u64 length = hook->moved.base ? call->values[MOVED] : call->values[LENGTH];
+	u64 tail = hook->skip_tail_bytes;
+	bool inner_type = hook->flags & HOOK_INNER_TYPE;
+
+	if (hook->associated_data_bytes.base) {
+		u64 bytes = call->values[ASSOCIATED_DATA_BYTES];
+
+		if (bytes == AAD_TLS_1_3) {
+			inner_type = true;
+			tail = 1;
+		} else if (bytes != AAD_TLS_1_2 || byte_at(call->values[ASSOCIATED_DATA] + 8) !=
+							   CONTENT_APPLICATION_DATA) {
+			return;
+		}
+	}
+	if (hook->skip_head.base) {
+		u64 head = call->values[SKIP_HEAD];
+
+		if (head >= length)
+			return;
+		buffer += head;
+		length -= head;
+	}
+	if (length <= tail)
+		return;
+	length -= tail;
+	if (inner_type && byte_at(buffer + length) != CONTENT_APPLICATION_DATA)
+		return;
+	capture(call->values[OBJECT], buffer, length, HOW(hook->direction & 1, hook->layer & 3));
+}
+
+static __always_inline bool succeeded(const struct tls_hook *hook, u64 result)
+{
+	switch (hook->success) {
+	case SUCCESS_POSITIVE:
+		return (s32)result > 0;
+	case SUCCESS_POSITIVE_64:
+		return (s64)result > 0;
+	case SUCCESS_ONE:
+		return (u32)result == 1;
+	case SUCCESS_ZERO:
+		return (u32)result == 0;
+	default:
+		return true;
+	}
+}
+
+static __always_inline const struct tls_hook *hook_of(void *ctx, u32 *index)
+{
+	*index = bpf_get_attach_cookie(ctx);
+	return bpf_map_lookup_elem(&tls_hooks, index);
+}
+
+SEC("uprobe")
+int BPF_UPROBE(hook_enter)
+{
+	u64 pid_tgid = bpf_get_current_pid_tgid();
+	struct hook_call_key key = { .tgid = pid_tgid >> 32 };
+	struct tls_stream_key object = { .tgid = pid_tgid >> 32 };
+	const struct tls_hook *hook;
+	struct hook_call call;
+
+	if (!scope_of(key.tgid))
+		return 0;
+	hook = hook_of(ctx, &key.hook);
+	if (!hook)
+		return 0;
+	call.values[OBJECT] = evaluate_early(ctx, &hook->object);
+	object.object = call.values[OBJECT];
+	if (hook->flags & HOOK_ENDS) {
+		bpf_map_delete_elem(&tls_streams, &object);
+		bpf_map_delete_elem(&hook_objects, &object);
+		emit_object(EV_TLS_FREE, object.object, 0);
+		return 0;
+	}
+	if (hook->flags & HOOK_ONLY_CREATED && !bpf_map_lookup_elem(&hook_objects, &object))
+		return 0;
+	note_object(object.object, key.tgid, (u32)pid_tgid, hook->layer);
+	call.values[CALL] = evaluate_early(ctx, &hook->call);
+	call.values[BUFFER] = evaluate_early(ctx, &hook->buffer);
+	call.values[LENGTH] = evaluate_early(ctx, &hook->length);
+	call.values[MOVED] = evaluate_early(ctx, &hook->moved);
+	call.values[SKIP_HEAD] = evaluate_early(ctx, &hook->skip_head);
+	call.values[ASSOCIATED_DATA] = evaluate_early(ctx, &hook->associated_data);
+	call.values[ASSOCIATED_DATA_BYTES] = evaluate_early(ctx, &hook->associated_data_bytes);
+	if (hook->flags & HOOK_AT_ENTRY) {
+		captured(hook, &call);
+		return 0;
+	}
+	key.call = call.values[CALL];
+	bpf_map_update_elem(&hook_calls, &key, &call, BPF_ANY);
+	return 0;
+}
+
+static __always_inline int returned(struct pt_regs *regs, u64 result, u64 stack)
+{
+	u64 pid_tgid = bpf_get_current_pid_tgid();
+	struct hook_call_key key = { .tgid = pid_tgid >> 32 };
+	const struct tls_hook *hook;
+	struct hook_call *found, call;
+	u8 one = 1;
+
+	if (!scope_of(key.tgid))
+		return 0;
+	hook = hook_of(regs, &key.hook);
+	if (!hook)
+		return 0;
+	switch (hook->call.base) {
+	case BASE_GOROUTINE:
+		key.call = goroutine(regs);
+		break;
+	case BASE_STACK:
+		key.call = stack;
+		break;
+	default:
+		key.call = (u32)pid_tgid;
+	}
+	found = bpf_map_lookup_elem(&hook_calls, &key);
+	if (!found)
+		return 0;
+	call = *found;
+	bpf_map_delete_elem(&hook_calls, &key);
+	if (!succeeded(hook, result))
+		return 0;
+	call.values[OBJECT] = evaluate_late(regs, &hook->object, call.values[OBJECT]);
+	if (hook->flags & HOOK_CREATES) {
+		struct tls_stream_key object = { .object = call.values[OBJECT], .tgid = key.tgid };
+
+		bpf_map_update_elem(&hook_objects, &object, &one, BPF_ANY);
+		return 0;
+	}
+	call.values[BUFFER] = evaluate_late(regs, &hook->buffer, call.values[BUFFER]);
+	call.values[LENGTH] = evaluate_late(regs, &hook->length, call.values[LENGTH]);
+	call.values[MOVED] = evaluate_late(regs, &hook->moved, call.values[MOVED]);
+	captured(hook, &call);
+	return 0;
+}
+
+SEC("uretprobe")
+int BPF_URETPROBE(hook_return)
+{
+	u64 stack = PT_REGS_SP_CORE(ctx);
+
+#if defined(__TARGET_ARCH_x86)
+	stack -= 8; /* the return address has been popped */
+#endif
+	return returned(ctx, PT_REGS_RC_CORE(ctx), stack);
+}
+
+/* At a return instruction: the stack pointer is that of entry, the result is in Go's registers. */
+SEC("uprobe")
+int BPF_UPROBE(hook_return_instruction)
+{
+	return returned(ctx, go_register(ctx, 0), PT_REGS_SP_CORE(ctx));
+}

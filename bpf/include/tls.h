@@ -1,0 +1,289 @@
+/* SPDX-License-Identifier: GPL-2.0 OR BSD-2-Clause */
+/*
+ * The capture of plaintext, common to all functions that are probed.
+ *
+ * It travels in numbered chunks, each with its offset in its stream, so that a hole shows.
+ */
+#ifndef AGENTSIGHT_TLS_H
+#define AGENTSIGHT_TLS_H
+
+#include "emit.h"
+#include "scope.h"
+
+_Static_assert(WIRE_TLS_CHUNK_BYTES == 16384, "the largest size class holds a whole chunk");
+
+#define LOOP_CHUNKS 8192 /* of WIRE_TLS_CHUNK_BYTES: 128 MiB a call */
+#define UNROLLED_CHUNKS 64 /* without bpf_loop: 1 MiB a call */
+
+struct tls_stream_key {
+	u64 object;
+	u32 tgid;
+	u32 reserved;
+};
+struct tls_stream {
+	u64 offsets[2]; /* by direction */
+	u64 exec_id;
+	u64 start_ns;
+	u64 socket; /* that carries it, once it is known */
+};
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, 65536);
+	__type(key, struct tls_stream_key);
+	__type(value, struct tls_stream);
+} tls_streams __weak SEC(".maps");
+
+/*
+ * What a thread does with TLS: the object whose function it entered last, as long as that object's socket
+ * is not known, and the TLS socket that it read last. A TLS record that a thread writes next (or inside
+ * the function) is that object's; data that an object gives comes from the socket read last.
+ */
+struct tls_thread {
+	u64 pending_object;
+	u64 read_socket;
+	u32 tgid;
+	u32 reserved;
+};
+struct {
+	__uint(type, BPF_MAP_TYPE_LRU_HASH);
+	__uint(max_entries, 65536);
+	__type(key, u32);
+	__type(value, struct tls_thread);
+} tls_threads __weak SEC(".maps");
+
+struct tls_copy {
+	struct scope scope;
+	u64 object;
+	u64 socket;
+	u64 buffer;
+	u64 total;
+	u64 offset; /* of the first byte in its stream */
+	u32 tgid;
+	u32 tid;
+	u8 direction;
+	u8 layer;
+};
+
+/* VERIFIER: a ring reservation has a constant size, so there is one for each class of sizes. */
+#define COPY_CHUNK(capacity)                                                                       \
+	do {                                                                                       \
+		struct {                                                                           \
+			struct tls_data_rec rec;                                                   \
+			u8 bytes[capacity];                                                        \
+		} *out = bpf_ringbuf_reserve(&tls_ring, sizeof(*out), 0);                          \
+		if (!out)                                                                          \
+			goto full;                                                                 \
+		fill_header(&out->rec.header, EV_TLS_DATA, CLASS_TLS, sizeof(out->rec) + bytes,    \
+			    &copy->scope, copy->tgid, copy->tid);                                  \
+		out->rec.object = copy->object;                                                    \
+		out->rec.offset = copy->offset + done;                                             \
+		out->rec.bytes = bytes;                                                            \
+		out->rec.socket = copy->socket;                                                    \
+		out->rec.direction = copy->direction;                                              \
+		out->rec.layer = copy->layer;                                                      \
+		out->rec.reserved[0] = out->rec.reserved[1] = 0;                                   \
+		barrier_var(bytes);                                                                \
+		if (bytes > capacity ||                                                            \
+		    bpf_probe_read_user(out->bytes, bytes, (void *)copy->buffer + done)) {         \
+			bpf_ringbuf_discard(out, BPF_RB_NO_WAKEUP);                                \
+			goto fault;                                                                \
+		}                                                                                  \
+		bpf_ringbuf_submit(out, lazy_wakeup(&tls_ring, 32 * 1024 * 1024));                 \
+	} while (0)
+
+static long copy_chunk(u32 index, struct tls_copy *copy)
+{
+	u64 done = (u64)index * WIRE_TLS_CHUNK_BYTES;
+	struct class_stats *s;
+	u64 bytes;
+
+	if (done >= copy->total)
+		return 1;
+	bytes = copy->total - done;
+	if (bytes > WIRE_TLS_CHUNK_BYTES)
+		bytes = WIRE_TLS_CHUNK_BYTES;
+	if (bytes <= 448)
+		COPY_CHUNK(448);
+	else if (bytes <= 2048)
+		COPY_CHUNK(2048);
+	else if (bytes <= 6144)
+		COPY_CHUNK(6144);
+	else
+		COPY_CHUNK(16384);
+	return 0;
+
+full:
+	count_drop(CLASS_TLS, DROP_RING_FULL);
+	return 0;
+fault:
+	/* The header has been counted as produced. */
+	s = class_stats(CLASS_TLS);
+	if (s)
+		__sync_fetch_and_add(&s->dropped[DROP_READ_FAULT], 1);
+	return 0;
+}
+
+static __always_inline struct tls_stream *stream_of(u32 tgid, u64 object, const struct scope *scope)
+{
+	struct task_struct *task = (void *)bpf_get_current_task();
+	struct tls_stream_key key = { .object = object, .tgid = tgid };
+	u64 exec_id = BPF_CORE_READ(task, self_exec_id);
+	struct tls_stream *stream = bpf_map_lookup_elem(&tls_streams, &key);
+	struct tls_stream fresh = { .exec_id = exec_id, .start_ns = scope->start_ns };
+
+	/* An address means nothing across exec, nor to a later process with the same pid. */
+	if (stream && stream->exec_id == exec_id && stream->start_ns == scope->start_ns)
+		return stream;
+	if (bpf_map_update_elem(&tls_streams, &key, &fresh, BPF_ANY)) {
+		count_drop(CLASS_TLS, DROP_MAP_FULL);
+		return NULL;
+	}
+	return bpf_map_lookup_elem(&tls_streams, &key);
+}
+
+
+static __always_inline void bind_socket(struct tls_stream *stream, u64 object, u64 socket,
+					const struct scope *scope, u32 tgid, u32 tid)
+{
+	struct socket_use *use = bpf_map_lookup_elem(&socket_uses, &socket);
+	struct tls_socket_rec *rec;
+
+	stream->socket = socket;
+	if (use)
+		use->flags |= SOCKET_BOUND;
+	rec = bpf_ringbuf_reserve(&tls_ring, sizeof(*rec), 0);
+	if (!rec) {
+		count_drop(CLASS_TLS, DROP_RING_FULL);
+		return;
+	}
+	fill_header(&rec->header, EV_TLS_SOCKET, CLASS_TLS, sizeof(*rec), scope, tgid, tid);
+	rec->object = object;
+	rec->socket = socket;
+	bpf_ringbuf_submit(rec, BPF_RB_NO_WAKEUP);
+}
+
+/* A function on the object was entered: what the thread writes from now on may be the object's. */
+static __always_inline void note_object(u64 object, u32 tgid, u32 tid, u8 layer)
+{
+	struct tls_stream_key key = { .object = object, .tgid = tgid };
+	struct tls_stream *stream = bpf_map_lookup_elem(&tls_streams, &key);
+	struct tls_thread fresh = { .pending_object = object, .tgid = tgid };
+	struct tls_thread *thread;
+
+	if (stream && layer == LAYER_THREAD)
+		stream->socket = 0; /* each time another one */
+	if (stream && stream->socket)
+		return;
+	thread = bpf_map_lookup_elem(&tls_threads, &tid);
+	if (thread && thread->tgid == tgid)
+		thread->pending_object = object;
+	else
+		bpf_map_update_elem(&tls_threads, &tid, &fresh, BPF_ANY);
+}
+
+/* The thread moved TLS records over the socket. */
+static __always_inline void note_tls_socket(u64 socket, bool sent, const struct scope *scope, u32 tgid,
+					    u32 tid)
+{
+	struct tls_thread *thread = bpf_map_lookup_elem(&tls_threads, &tid);
+	struct tls_thread fresh = { .read_socket = socket, .tgid = tgid };
+	struct tls_stream *stream;
+	u64 object;
+
+	if (thread && thread->tgid != tgid)
+		thread = NULL;
+	if (!sent) {
+		if (thread)
+			thread->read_socket = socket;
+		else
+			bpf_map_update_elem(&tls_threads, &tid, &fresh, BPF_ANY);
+		return;
+	}
+	if (!thread || !thread->pending_object)
+		return;
+	object = thread->pending_object;
+	thread->pending_object = 0;
+	stream = stream_of(tgid, object, scope);
+	if (stream && !stream->socket)
+		bind_socket(stream, object, socket, scope, tgid, tid);
+}
+
+#define HOW(direction, layer) ((direction) | (layer) << 1)
+
+/*
+ * Sends `total` bytes at `buffer` of the current process as the next ones of the object's stream.
+ * VERIFIER: a global function, checked once and not again for each place that calls it.
+ */
+__weak __noinline int capture(u64 object, u64 buffer, u64 total, u32 how)
+{
+	u64 pid_tgid = bpf_get_current_pid_tgid();
+	struct tls_copy copy = {};
+	struct tls_thread *thread;
+	struct tls_stream *stream;
+	struct scope *scope;
+	u32 i;
+
+	copy.tgid = pid_tgid >> 32;
+	copy.tid = (u32)pid_tgid;
+	scope = scope_of(copy.tgid);
+	if (!scope)
+		return 0;
+	stream = stream_of(copy.tgid, object, scope);
+	if (!stream)
+		return 0;
+	copy.scope = *scope;
+	copy.object = object;
+	copy.buffer = buffer;
+	copy.direction = how & 1;
+	copy.layer = how >> 1;
+	copy.total = total;
+	if (copy.layer == LAYER_CLEARTEXT)
+		stream->socket = object;
+	if (!stream->socket && copy.direction == TLS_RECEIVED) {
+		thread = bpf_map_lookup_elem(&tls_threads, &copy.tid);
+		if (thread && thread->tgid == copy.tgid && thread->read_socket)
+			bind_socket(stream, object, thread->read_socket, scope, copy.tgid,
+				    copy.tid);
+	}
+	copy.socket = stream->socket;
+	/* The library allows one thread at a time in an object, so this needs no atomic. */
+	copy.offset = stream->offsets[copy.direction];
+	stream->offsets[copy.direction] += total;
+
+	if (has_bpf_loop) {
+		bpf_loop(LOOP_CHUNKS, copy_chunk, &copy, 0);
+		if (total > (u64)LOOP_CHUNKS * WIRE_TLS_CHUNK_BYTES)
+			count_drop(CLASS_TLS, DROP_TOO_LONG);
+		return 0;
+	}
+	for (i = 0; i < UNROLLED_CHUNKS; i++)
+		if (copy_chunk(i, &copy))
+			return 0;
+	if (total > (u64)UNROLLED_CHUNKS * WIRE_TLS_CHUNK_BYTES)
+		count_drop(CLASS_TLS, DROP_TOO_LONG);
+	return 0;
+}
+
+static __always_inline void emit_object(u16 kind, u64 object, s32 result)
+{
+	u64 pid_tgid = bpf_get_current_pid_tgid();
+	struct tls_object_rec *rec;
+	struct scope *scope = scope_of(pid_tgid >> 32);
+
+	if (!scope)
+		return;
+	rec = bpf_ringbuf_reserve(&tls_ring, sizeof(*rec), 0);
+	if (!rec) {
+		count_drop(CLASS_TLS, DROP_RING_FULL);
+		return;
+	}
+	fill_header(&rec->header, kind, CLASS_TLS, sizeof(*rec), scope, pid_tgid >> 32,
+		    (u32)pid_tgid);
+	rec->object = object;
+	rec->result = result;
+	rec->reserved = 0;
+	bpf_ringbuf_submit(rec, BPF_RB_NO_WAKEUP);
+}
+
+
+#endif
