@@ -108,6 +108,19 @@ fn every_call_can_be_read_back() {
     }
 }
 
+/// What was asked tells that it is a conversation, whatever became of the answer.
+#[test]
+fn a_conversation_whose_answer_is_cut_is_still_one() {
+    for case in cases().iter().filter(|case| case.ends_with("json")) {
+        let (request, response) = read(case);
+        assert!(calls(&exchanges(&request, &response))[0].complete);
+        for end in 0..response.len() {
+            let calls = calls(&exchanges(&request, &response[..end]));
+            assert_eq!(calls.len(), 1, "{}, cut at {end}", case.display());
+        }
+    }
+}
+
 /// One byte of a recording changed, or the recording cut.
 fn any_mutation() -> impl Strategy<Value = Vec<(prop::sample::Index, Option<u8>)>> {
     prop::collection::vec((any::<prop::sample::Index>(), any::<Option<u8>>()), 1..5)

@@ -158,6 +158,8 @@ struct Reader<'a> {
     request: Map<String, Value>,
     form: Form,
     answer: Value,
+    /// Whether `answer` is all of the answer's body.
+    answer_is_whole: bool,
     problem: Option<Problem>,
 }
 
@@ -169,6 +171,7 @@ impl<'a> Reader<'a> {
             request: Map::new(),
             form: exchange.response.as_ref().map_or(Form::Opaque, form_of),
             answer: Value::Null,
+            answer_is_whole: true,
             problem: None,
         };
         match &exchange.request.start {
@@ -187,6 +190,7 @@ impl<'a> Reader<'a> {
         if let (Form::Object | Form::List, Some(response)) = (reader.form, &exchange.response) {
             let parsed = parse_body(&response.body);
             reader.answer = parsed.value;
+            reader.answer_is_whole = parsed.problem.is_none();
             reader.problem = reader.problem.or(parsed.problem);
         }
         Some(reader)
@@ -210,7 +214,8 @@ impl<'a> Reader<'a> {
             answers: &answers,
         };
         let failed = self.is_error() || seen.any_answer(has_error);
-        let refuted = !answers.is_empty() && !failed;
+        // What is left of an answer that was cut may lack the shape that the whole had.
+        let refuted = !answers.is_empty() && !failed && self.answer_is_whole;
         let scored = PROVIDERS
             .iter()
             .map(|provider| (provider.fit(&seen).score(refuted), *provider));
