@@ -47,6 +47,7 @@ mod error;
 mod pclntab;
 mod quick;
 mod report;
+mod rust;
 mod scan;
 mod source;
 mod stacks;
@@ -60,7 +61,7 @@ pub use error::LocateError;
 pub use quick::maybe_tls;
 pub use report::{
     Attach, Confidence, Convention, Direction, Hook, HookKind, Located, Missing, Moment, Operand,
-    Stack, StackReport, Success,
+    Stack, StackReport, Success, Trailer,
 };
 pub use source::Source;
 

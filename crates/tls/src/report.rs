@@ -202,10 +202,9 @@ pub enum HookKind {
     Free,
     /// `set_fd(object, fd)`.
     SetFd,
-    /// Encryption of one record; what is to be encrypted is there at entry. In TLS 1.3 it ends with the
-    /// record's real content type, one byte, and padding of zeroes.
+    /// Encryption of one record, on one direction of a connection.
     RecordSeal,
-    /// Decryption of one record; the plaintext is there at return, in TLS 1.3 with the same ending.
+    /// Decryption of one record, on one direction of a connection.
     RecordOpen,
 }
 
@@ -244,6 +243,8 @@ pub struct Convention {
     pub skip_head: Option<Operand>,
     /// Bytes at the buffer's end that are no plaintext; they are counted in the length.
     pub skip_tail_bytes: u8,
+    /// What follows the plaintext, and is counted in the length.
+    pub trailer: Trailer,
     /// Address of what is authenticated with a record: 5 bytes are the header of a TLS 1.3 record, 13 bytes
     /// number and header of an older one; any other length is no TLS record.
     pub associated_data: Option<Operand>,
@@ -251,6 +252,18 @@ pub struct Convention {
     pub associated_data_bytes: Option<Operand>,
     /// Descriptor of the socket, where the function is given one.
     pub fd: Option<Operand>,
+}
+
+/// What follows the plaintext of a record.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Trailer {
+    /// Nothing.
+    None,
+    /// The record's real content type, one byte, and zeroes as padding, as in TLS 1.3.
+    ContentType,
+    /// The same if the record is one of TLS 1.3, which the associated data tells; else nothing.
+    ContentTypeInTls13,
 }
 
 /// When a call moved bytes.
@@ -389,6 +402,7 @@ impl Convention {
             only_created_objects: false,
             skip_head: None,
             skip_tail_bytes: 0,
+            trailer: Trailer::None,
             associated_data: None,
             associated_data_bytes: None,
             fd: None,

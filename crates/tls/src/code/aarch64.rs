@@ -1,7 +1,7 @@
 //! 64-bit ARM instructions as [`Step`]s. Only what forms constants and moves control is told apart; of the
 //! rest it matters which register may have changed.
 
-use super::{Effect, Flow, Isa, Register, StackChange, Step};
+use super::{Callee, Effect, Flow, Isa, Register, StackChange, Step};
 use crate::bytes::u32_at;
 
 /// 64-bit ARM with its procedure call standard.
@@ -38,7 +38,7 @@ fn flow(code: u32, address: u64) -> Flow {
     };
     match code {
         c if c & 0xfc00_0000 == 0x1400_0000 => Flow::Jump(to(0, 26)),
-        c if c & 0xfc00_0000 == 0x9400_0000 => Flow::Call(Some(to(0, 26))),
+        c if c & 0xfc00_0000 == 0x9400_0000 => Flow::Call(Callee::At(to(0, 26))),
         // b.cond, cbz and cbnz; tbz and tbnz
         c if c & 0xff00_0010 == 0x5400_0000 || c & 0x7e00_0000 == 0x3400_0000 => {
             Flow::Branch(to(5, 19))
@@ -47,7 +47,7 @@ fn flow(code: u32, address: u64) -> Flow {
         // ret and its authenticated forms
         c if c & 0xffff_fc1f == 0xd65f_0000 || c & 0xffff_fbff == 0xd65f_0bff => Flow::Return,
         c if c & 0xfeff_f000 == 0xd61f_0000 => Flow::End,
-        c if c & 0xfeff_f000 == 0xd63f_0000 => Flow::Call(None),
+        c if c & 0xfeff_f000 == 0xd63f_0000 => Flow::Call(Callee::Unknown),
         // brk; udf, which is also what zeroed memory is
         c if c & 0xffe0_001f == 0xd420_0000 => Flow::End,
         c if c >> 16 == 0 => Flow::Invalid,
@@ -122,7 +122,11 @@ mod tests {
             (0x5280_0200, Flow::Next, Effect::Set(0, 16)),
             (0xaa01_03e0, Flow::Next, Effect::Add(0, 1, 0)),
             (0x2a1f_03e1, Flow::Next, Effect::Set(1, 0)),
-            (0x9400_0002, Flow::Call(Some(0x1_2350)), Effect::Clobber(0)),
+            (
+                0x9400_0002,
+                Flow::Call(Callee::At(0x1_2350)),
+                Effect::Clobber(0),
+            ),
             (0x17ff_ffff, Flow::Jump(0x1_2344), Effect::Clobber(0)),
             (0x5400_0040, Flow::Branch(0x1_2350), Effect::Clobber(0)),
             (0xb400_0040, Flow::Branch(0x1_2350), Effect::Clobber(0)),
@@ -130,7 +134,7 @@ mod tests {
             (0xd65f_03c0, Flow::Return, Effect::Clobber(0)),
             (0xd65f_0bff, Flow::Return, Effect::Clobber(0)),
             (0xd61f_0200, Flow::End, Effect::Clobber(0)),
-            (0xd63f_0100, Flow::Call(None), Effect::Clobber(0)),
+            (0xd63f_0100, Flow::Call(Callee::Unknown), Effect::Clobber(0)),
             (0xd420_0020, Flow::End, Effect::Clobber(0)),
             (0, Flow::Invalid, Effect::Clobber(1)),
             (0xf900_0041, Flow::Next, Effect::Store(Some(2))),

@@ -51,14 +51,25 @@ pub(crate) enum Flow {
     Branch(u64),
     /// There.
     Jump(u64),
-    /// To a function, and back to the next instruction; its address, if the instruction says it.
-    Call(Option<u64>),
+    /// To a function, and back to the next instruction.
+    Call(Callee),
     /// Back to the caller.
     Return,
     /// To an address that is computed, or nowhere.
     End,
     /// No instruction that a compiler makes.
     Invalid,
+}
+
+/// Which function is called.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Callee {
+    /// The one at this address.
+    At(u64),
+    /// The one whose address is kept here.
+    Kept(u64),
+    /// It is computed.
+    Unknown,
 }
 
 /// What an instruction does to the stack pointer.

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::rc::Rc;
 
-use super::{Effect, Flow, Isa, Register, StackChange, Step, Work};
+use super::{Callee, Effect, Flow, Isa, Register, StackChange, Step, Work};
 use crate::LocateError;
 use crate::elf::Elf;
 
@@ -248,7 +248,15 @@ impl Routine {
     /// Calls to a known address: (address of the call, function).
     pub(crate) fn calls(&self) -> impl Iterator<Item = (u64, u64)> {
         self.steps.values().filter_map(|step| match step.flow {
-            Flow::Call(Some(to)) => Some((step.address, to)),
+            Flow::Call(Callee::At(to)) => Some((step.address, to)),
+            _ => None,
+        })
+    }
+
+    /// Where the addresses of functions are kept that it calls.
+    pub(crate) fn kept_callees(&self) -> impl Iterator<Item = u64> {
+        self.steps.values().filter_map(|step| match step.flow {
+            Flow::Call(Callee::Kept(at)) => Some(at),
             _ => None,
         })
     }

@@ -5,7 +5,7 @@ use iced_x86::{
     OpAccess, OpKind, Register as Name,
 };
 
-use super::{Effect, Flow, Isa, Register, StackChange, Step};
+use super::{Callee, Effect, Flow, Isa, Register, StackChange, Step};
 
 /// The longest instruction.
 const MAX_INSTRUCTION_BYTES: usize = 15;
@@ -74,9 +74,12 @@ fn flow(instruction: &Instruction) -> Flow {
         }
         FlowControl::Return => Flow::Return,
         FlowControl::Call if instruction.mnemonic() == Mnemonic::Call => {
-            Flow::Call(Some(instruction.near_branch_target()))
+            Flow::Call(Callee::At(instruction.near_branch_target()))
         }
-        FlowControl::IndirectCall => Flow::Call(None),
+        FlowControl::IndirectCall if instruction.is_ip_rel_memory_operand() => {
+            Flow::Call(Callee::Kept(instruction.ip_rel_memory_address()))
+        }
+        FlowControl::IndirectCall => Flow::Call(Callee::Unknown),
         // System calls come back.
         FlowControl::Call => Flow::Next,
         FlowControl::IndirectBranch | FlowControl::Interrupt | FlowControl::Exception => Flow::End,
@@ -231,10 +234,19 @@ mod tests {
             (&[0x48, 0x89, 0x47, 8], Flow::Next, Effect::Store(Some(7))),
             (
                 &[0xe8, 0, 1, 0, 0],
-                Flow::Call(Some(0x1105)),
+                Flow::Call(Callee::At(0x1105)),
                 Effect::Clobber(1 << 4),
             ),
-            (&[0xff, 0xd0], Flow::Call(None), Effect::Clobber(1 << 4)),
+            (
+                &[0xff, 0xd0],
+                Flow::Call(Callee::Unknown),
+                Effect::Clobber(1 << 4),
+            ),
+            (
+                &[0xff, 0x15, 2, 0, 0, 0],
+                Flow::Call(Callee::Kept(0x1008)),
+                Effect::Clobber(1 << 4),
+            ),
             (&[0x74, 0x10], Flow::Branch(0x1012), Effect::Clobber(0)),
             (&[0xeb, 0xfe], Flow::Jump(0x1000), Effect::Clobber(0)),
             (&[0xc3], Flow::Return, Effect::Clobber(1 << 4)),

@@ -10,6 +10,7 @@ use super::{Function, Inspection, StackEntry, boringssl, errors};
 use crate::LocateError;
 use crate::report::{
     Attach, Confidence, Convention, Hook, HookKind, Moment, Operand, Stack, StackReport, Success,
+    Trailer,
 };
 
 /// AWS-LC.
@@ -96,6 +97,7 @@ const AEADS: &[Aead] = &[
 fn record(buffer: u8, associated_data: u8) -> Convention {
     Convention {
         buffer: Some(Operand::Argument(buffer)),
+        trailer: Trailer::ContentTypeInTls13,
         associated_data: Some(Operand::Argument(associated_data)),
         associated_data_bytes: Some(Operand::Argument(associated_data + 1)),
         ..Convention::of_object(Operand::Argument(0))
