@@ -41,6 +41,7 @@
 
 mod bytes;
 mod code;
+mod convention;
 mod describe;
 mod elf;
 mod error;
@@ -55,13 +56,13 @@ mod unwind;
 
 use std::fmt::Write;
 
+pub use convention::{Convention, Moment, Operand, Success, Trailer};
 pub use describe::describe;
 pub use elf::Machine;
 pub use error::LocateError;
 pub use quick::maybe_tls;
 pub use report::{
-    Attach, Confidence, Convention, Direction, Hook, HookKind, Located, Missing, Moment, Operand,
-    Stack, StackReport, Success, Trailer,
+    Attach, Confidence, Direction, Hook, HookKind, Located, Missing, Stack, StackReport,
 };
 pub use source::Source;
 

@@ -6,18 +6,16 @@
 
 use std::collections::BTreeSet;
 
-use super::{Function, Inspection, StackEntry, boringssl, errors};
+use super::{Function, Inspection, StackEntry, boringssl, errors, version};
 use crate::LocateError;
-use crate::report::{
-    Attach, Confidence, Convention, Hook, HookKind, Moment, Operand, Stack, StackReport, Success,
-    Trailer,
-};
+use crate::convention::{Convention, Moment, Operand, Success, Trailer};
+use crate::report::{Attach, Confidence, Hook, HookKind, Stack, StackReport};
 
 /// AWS-LC.
 pub(super) const ENTRY: StackEntry = StackEntry {
     stack: Stack::AwsLc,
     symbols: &[MARKER],
-    constants: &[SOURCE],
+    constants: &[SOURCE, RUST_CRATE],
     inspect,
 };
 
@@ -25,6 +23,8 @@ pub(super) const ENTRY: StackEntry = StackEntry {
 const MARKER: &str = "awslc_api_version_num";
 /// How the name of the source file ends.
 pub(super) const SOURCE: &[u8] = b"/fipsmodule/cipher/aead.c\0";
+/// The crate that brings AWS-LC to rustls; the library itself leaves no version.
+const RUST_CRATE: &[u8] = b"/aws-lc-rs-";
 /// `ERR_LIB_CIPHER`.
 const LIBRARY: u64 = 30;
 
@@ -126,6 +126,8 @@ fn inspect(inspection: &mut Inspection<'_>) -> Result<Option<StackReport>, Locat
     };
     let evidence = vec![format!("name of the source file {path}")];
     let mut report = StackReport::new(Stack::AwsLc, evidence);
+    report.version =
+        version::after(inspection, RUST_CRATE)?.map(|version| format!("aws-lc-rs {version}"));
     let files: BTreeSet<u64> = sources.iter().map(|(address, _)| *address).collect();
     search(inspection, &files, &mut report)?;
     Ok(Some(report))

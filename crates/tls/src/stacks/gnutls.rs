@@ -3,7 +3,8 @@
 use super::named::{self, Named};
 use super::{Inspection, StackEntry};
 use crate::LocateError;
-use crate::report::{Convention, HookKind, Operand, Stack, StackReport, Success};
+use crate::convention::{Convention, Operand, Success};
+use crate::report::{HookKind, Stack, StackReport};
 
 /// GnuTLS.
 pub(super) const ENTRY: StackEntry = StackEntry {

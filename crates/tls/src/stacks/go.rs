@@ -6,11 +6,10 @@
 
 use super::{Inspection, StackEntry, version};
 use crate::code::{Flow, Isa};
+use crate::convention::{Convention, Moment, Operand, Success};
 use crate::elf::{Elf, Machine};
 use crate::pclntab::{Form, GoFunction, Pclntab};
-use crate::report::{
-    Attach, Confidence, Convention, Hook, HookKind, Moment, Operand, Stack, StackReport, Success,
-};
+use crate::report::{Attach, Confidence, Hook, HookKind, Stack, StackReport};
 use crate::{LocateError, bytes};
 
 /// Go.

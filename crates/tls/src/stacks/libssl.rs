@@ -2,7 +2,8 @@
 
 use super::Inspection;
 use super::named::{self, Named};
-use crate::report::{Convention, Hook, HookKind, Operand, Success};
+use crate::convention::{Convention, Operand, Success};
+use crate::report::{Hook, HookKind};
 
 /// The functions that are hooked, by the name that every descendant gives them.
 const FUNCTIONS: &[Named] = &[

@@ -1,7 +1,8 @@
 //! Hooks of functions that the file names.
 
 use super::Inspection;
-use crate::report::{Attach, Confidence, Convention, Hook, HookKind};
+use crate::convention::Convention;
+use crate::report::{Attach, Confidence, Hook, HookKind};
 
 /// A function's name, what it does, and how.
 pub(super) type Named = (&'static str, HookKind, fn() -> Convention);
@@ -40,7 +41,7 @@ pub(super) fn hook(
         kind,
         file_offset: inspection.elf.file_offset(address)?,
         address,
-        convention: Convention::of_object(crate::report::Operand::Argument(0)),
+        convention: Convention::of_object(crate::convention::Operand::Argument(0)),
         attach: match kind {
             HookKind::Free | HookKind::SetFd | HookKind::RecordSeal => Attach::Entry,
             _ => Attach::Both,

@@ -14,11 +14,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::{Function, Inspection, StackEntry, version};
 use crate::LocateError;
+use crate::convention::{Convention, Moment, Operand, Success, Trailer};
 use crate::elf::Machine;
-use crate::report::{
-    Attach, Confidence, Convention, Hook, HookKind, Moment, Operand, Stack, StackReport, Success,
-    Trailer,
-};
+use crate::report::{Attach, Confidence, Hook, HookKind, Stack, StackReport};
 use crate::rust::{self, Location, MAX_PATH_BYTES};
 
 /// rustls.

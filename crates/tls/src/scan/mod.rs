@@ -3,13 +3,17 @@
 //! Nothing is decoded here: a pass looks for the bytes that an instruction of interest must have and leaves
 //! it to [`crate::code`] to show that there is such an instruction.
 
+mod patterns;
+#[cfg(test)]
+mod tests;
+
 use std::cell::Cell;
 use std::collections::{BTreeSet, HashMap};
 use std::ops::Range;
 
-use memchr::{memchr_iter, memchr2_iter, memmem};
+use memchr::memmem;
 
-use crate::bytes::{array_at, u32_at, u64_at};
+use crate::bytes::u64_at;
 use crate::elf::{Elf, Machine, Segment};
 use crate::source::read_up_to;
 use crate::{LocateError, Options};
@@ -20,10 +24,6 @@ const CHUNK_BYTES: usize = 1 << 20;
 const MAX_HITS_PER_NEEDLE: usize = 256;
 /// References or calls beyond this number are ignored: twenty times what the largest known program has.
 const MAX_HITS: usize = 1 << 16;
-/// An address is formed within this many instructions, where it takes two of them.
-const MAX_PAIR_DISTANCE: usize = 8;
-/// How far behind its page an address may be, as two additions of 12 bits can reach.
-const MAX_LOW_BYTES: u64 = 0x2000;
 const RELOCATION_BYTES: usize = 24;
 
 /// Passes over the segments of one file, within a budget of bytes.
@@ -236,17 +236,19 @@ impl<'a> Scanner<'a> {
         if targets.is_empty() {
             return Ok(found);
         }
-        let absolute = absolute_finders(self.elf, targets);
+        let absolute = patterns::absolute_finders(self.elf, targets);
         for segment in self.elf.segments.iter().filter(|s| s.executable) {
-            self.for_each_chunk(segment, 4 * MAX_PAIR_DISTANCE + 8, |chunk| {
-                match self.elf.machine {
+            self.for_each_chunk(
+                segment,
+                4 * patterns::MAX_PAIR_DISTANCE + 8,
+                |chunk| match self.elf.machine {
                     Machine::X86_64 => {
-                        relative_references(chunk, targets, &mut found);
-                        absolute_references(chunk, &absolute, &mut found);
+                        patterns::relative_references(chunk, targets, &mut found);
+                        patterns::absolute_references(chunk, &absolute, &mut found);
                     }
-                    Machine::Aarch64 => paired_references(chunk, targets, &mut found),
-                }
-            })?;
+                    Machine::Aarch64 => patterns::paired_references(chunk, targets, &mut found),
+                },
+            )?;
         }
         self.note_limit(found.len());
         found.sort_unstable();
@@ -275,8 +277,8 @@ impl<'a> Scanner<'a> {
                     }
                 };
                 match self.elf.machine {
-                    Machine::X86_64 => x86_calls(chunk, &mut keep),
-                    Machine::Aarch64 => aarch64_calls(chunk, &mut keep),
+                    Machine::X86_64 => patterns::x86_calls(chunk, &mut keep),
+                    Machine::Aarch64 => patterns::aarch64_calls(chunk, &mut keep),
                 }
             })?;
         }
@@ -316,32 +318,6 @@ impl<'a> Scanner<'a> {
     }
 }
 
-/// `call` and `jmp` with a distance of 32 bits.
-fn x86_calls(chunk: &Chunk<'_>, keep: &mut impl FnMut(u64, u64, bool)) {
-    for at in memchr2_iter(0xe8, 0xe9, chunk.bytes) {
-        let Some([code, distance @ ..]) = array_at::<5>(chunk.bytes, at) else {
-            break;
-        };
-        if at < chunk.own {
-            let distance = i64::from(i32::from_le_bytes(distance));
-            let target = chunk.address_of(at + 5).wrapping_add_signed(distance);
-            keep(chunk.address_of(at), target, code == 0xe9);
-        }
-    }
-}
-
-/// `bl` and `b`.
-fn aarch64_calls(chunk: &Chunk<'_>, keep: &mut impl FnMut(u64, u64, bool)) {
-    for (index, code) in chunk.bytes.chunks_exact(4).enumerate() {
-        let code = u32_at(code, 0).unwrap_or(0);
-        if code & 0x7c00_0000 == 0x1400_0000 && index * 4 < chunk.own {
-            let distance = i64::from((code << 6).cast_signed() >> 6) * 4;
-            let at = chunk.address_of(index * 4);
-            keep(at, at.wrapping_add_signed(distance), code >> 31 == 0);
-        }
-    }
-}
-
 /// Where the linker puts constants: in segments of their own, or next to the code.
 fn constant_segments<'s>(elf: &'s Elf<'_>) -> impl Iterator<Item = &'s Segment> {
     let is_pure = |s: &&Segment| !s.writable && !s.executable;
@@ -370,243 +346,4 @@ fn is_within(ranges: &[Range<u64>], address: u64) -> bool {
         .checked_sub(1)
         .and_then(|index| ranges.get(index))
         .is_some_and(|range| range.contains(&address))
-}
-
-/// `lea r64, [rip + distance]`.
-fn relative_references(chunk: &Chunk<'_>, targets: &[u64], found: &mut Vec<Reference>) {
-    for at in memchr_iter(0x8d, chunk.bytes) {
-        let Some([mode, distance @ ..]) = array_at::<5>(chunk.bytes, at + 1) else {
-            continue;
-        };
-        if mode & 0xc7 != 0x05 || at >= chunk.own {
-            continue;
-        }
-        let next = chunk.address_of(at + 6);
-        let target = next.wrapping_add_signed(i64::from(i32::from_le_bytes(distance)));
-        if targets.binary_search(&target).is_ok() && found.len() < MAX_HITS {
-            let at = chunk.address_of(at);
-            found.push(Reference { at, target });
-        }
-    }
-}
-
-/// Immediate operands, where addresses are fixed and low enough to be such.
-fn absolute_references(
-    chunk: &Chunk<'_>,
-    finders: &[(u64, memmem::Finder<'static>)],
-    found: &mut Vec<Reference>,
-) {
-    for (target, finder) in finders {
-        let hits = finder
-            .find_iter(chunk.bytes)
-            .take_while(|at| *at < chunk.own);
-        let left = MAX_HITS.saturating_sub(found.len());
-        found.extend(hits.take(left).map(|at| Reference {
-            at: chunk.address_of(at),
-            target: *target,
-        }));
-    }
-}
-
-fn absolute_finders(elf: &Elf<'_>, targets: &[u64]) -> Vec<(u64, memmem::Finder<'static>)> {
-    if !elf.fixed_addresses || elf.machine != Machine::X86_64 {
-        return Vec::new();
-    }
-    let low = targets
-        .iter()
-        .filter_map(|target| u32::try_from(*target).ok());
-    low.map(|target| {
-        let finder = memmem::Finder::new(&target.to_le_bytes()).into_owned();
-        (u64::from(target), finder)
-    })
-    .collect()
-}
-
-/// `adrp x, page` with one or two `add x, x, low` close behind it.
-fn paired_references(chunk: &Chunk<'_>, targets: &[u64], found: &mut Vec<Reference>) {
-    for index in 0..chunk.own.div_ceil(4) {
-        let Some(code) = u32_at(chunk.bytes, index * 4) else {
-            break;
-        };
-        if code & 0x9f00_0000 != 0x9000_0000 {
-            continue;
-        }
-        let at = chunk.address_of(index * 4);
-        let pages = (code >> 5 & 0x7_ffff) << 2 | (code >> 29 & 3);
-        let distance = i64::from((pages << 11).cast_signed() >> 11) << 12;
-        let page = (at & !0xfff).wrapping_add_signed(distance);
-        let first = targets.partition_point(|target| *target < page);
-        if targets
-            .get(first)
-            .is_some_and(|target| *target - page < MAX_LOW_BYTES)
-        {
-            follow_adds(chunk, index, (code & 31, page), targets, found);
-        }
-    }
-}
-
-/// Follows the additions to `value` in `register` behind the instruction at `index`.
-fn follow_adds(
-    chunk: &Chunk<'_>,
-    index: usize,
-    (mut register, mut value): (u32, u64),
-    targets: &[u64],
-    found: &mut Vec<Reference>,
-) {
-    for later in index + 1..=index + MAX_PAIR_DISTANCE {
-        let Some(code) = u32_at(chunk.bytes, later * 4) else {
-            break;
-        };
-        if code & 0xffc0_0000 != 0x9100_0000 || code >> 5 & 31 != register {
-            continue;
-        }
-        register = code & 31;
-        value = value.wrapping_add(u64::from(code >> 10 & 0xfff));
-        if targets.binary_search(&value).is_ok() && found.len() < MAX_HITS {
-            let at = chunk.address_of(later * 4);
-            found.push(Reference { at, target: value });
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::elf::testing::image;
-
-    const CODE: u64 = 0x40_0000;
-    const DATA: u64 = 0x800_0000;
-
-    /// Runs `test` on a file of code and constants.
-    fn scan<T>(
-        machine: Machine,
-        code: &[u8],
-        data: &[u8],
-        test: impl FnOnce(&Scanner<'_>) -> Result<T, LocateError>,
-    ) -> T {
-        let file = image(machine, &[(CODE, 5, code), (DATA, 4, data)]);
-        let source = file.as_slice();
-        let elf = Elf::open(&source).unwrap();
-        let scanner = Scanner::new(&elf, &Options::default());
-        let result = test(&scanner).unwrap();
-        assert!(!scanner.is_cut_short());
-        result
-    }
-
-    /// Places around the ends of chunks.
-    fn places() -> impl Iterator<Item = usize> {
-        [0, CHUNK_BYTES, 2 * CHUNK_BYTES]
-            .into_iter()
-            .flat_map(|end| (0..24).map(move |distance| (end + distance).saturating_sub(12)))
-    }
-
-    #[test]
-    fn constants_are_found_once_wherever_chunks_end() {
-        for at in places() {
-            let mut data = vec![0; 2 * CHUNK_BYTES + 64];
-            data[at..at + 8].copy_from_slice(b"ssl_lib.");
-            let found = scan(Machine::X86_64, &[0; 16], &data, |scanner| {
-                scanner.find_constants(&[b"ssl_lib.", b"absent"])
-            });
-            assert_eq!(found, [vec![DATA + at as u64], vec![]], "at {at}");
-        }
-    }
-
-    #[test]
-    fn pointers_are_found_at_their_alignment_only() {
-        for at in places() {
-            let mut data = vec![0; 2 * CHUNK_BYTES + 64];
-            data[at..at + 8].copy_from_slice(&CODE.to_le_bytes());
-            let found = scan(Machine::X86_64, &[0; 16], &data, |scanner| {
-                scanner.find_pointers(&[5..6, CODE..CODE + 4, CODE + 8..CODE + 9])
-            });
-            let expected = if at % 8 == 0 {
-                vec![(DATA + at as u64, CODE)]
-            } else {
-                Vec::new()
-            };
-            assert_eq!(found, expected, "at {at}");
-        }
-    }
-
-    #[test]
-    fn references_and_calls_are_found_wherever_chunks_end() {
-        for at in places() {
-            let mut code = vec![0x90; 2 * CHUNK_BYTES + 64];
-            let next = CODE + at as u64 + 7;
-            code[at..at + 3].copy_from_slice(&[0x48, 0x8d, 0x3d]);
-            let distance = u32::try_from(DATA + 5 - next).unwrap();
-            code[at + 3..at + 7].copy_from_slice(&distance.to_le_bytes());
-            code[at + 7] = 0xe8;
-            let back = (CODE + 32).wrapping_sub(next + 5) as u32;
-            code[at + 8..at + 12].copy_from_slice(&back.to_le_bytes());
-            let (references, calls) = scan(Machine::X86_64, &code, b"0123456789", |scanner| {
-                let references = scanner.find_references(&[DATA, DATA + 5])?;
-                Ok((
-                    references,
-                    scanner.find_calls(&[CODE + 32..CODE + 33, DATA..DATA + 1])?,
-                ))
-            });
-            let reference = Reference {
-                at: next - 6,
-                target: DATA + 5,
-            };
-            assert_eq!(references, [reference], "at {at}");
-            let call = Call {
-                target: CODE + 32,
-                at: next,
-                is_jump: false,
-            };
-            assert_eq!(calls, [call], "at {at}");
-        }
-    }
-
-    #[test]
-    fn arm_addresses_may_take_two_or_three_instructions() {
-        // adrp x1, DATA; nop; add x1, x1, #0x10; add x2, x1, #0x20; bl CODE + 0x40
-        let page = u32::try_from((DATA - CODE) >> 12).unwrap();
-        let adrp = 0x9000_0001 | (page & 3) << 29 | (page >> 2) << 5;
-        let code: Vec<u8> = [adrp, 0xd503_201f, 0x9100_4021, 0x9100_8022, 0x9400_000c]
-            .into_iter()
-            .flat_map(u32::to_le_bytes)
-            .chain([0; 64])
-            .collect();
-        let (references, calls) = scan(Machine::Aarch64, &code, &[0; 64], |scanner| {
-            let references = scanner.find_references(&[DATA + 0x10, DATA + 0x30])?;
-            let entry = CODE + 0x40..CODE + 0x41;
-            Ok((
-                references,
-                scanner.find_calls(std::slice::from_ref(&entry))?,
-            ))
-        });
-        assert_eq!(
-            references,
-            [
-                Reference {
-                    at: CODE + 8,
-                    target: DATA + 0x10
-                },
-                Reference {
-                    at: CODE + 12,
-                    target: DATA + 0x30
-                },
-            ]
-        );
-        let call = Call {
-            target: CODE + 0x40,
-            at: CODE + 16,
-            is_jump: false,
-        };
-        assert_eq!(calls, [call]);
-    }
-
-    #[test]
-    fn membership_in_ranges() {
-        let ranges = [2..4, 8..9, 20..30];
-        let inside: Vec<u64> = (0..40)
-            .filter(|address| is_within(&ranges, *address))
-            .collect();
-        let expected: Vec<u64> = ranges.iter().cloned().flatten().collect();
-        assert_eq!(inside, expected);
-    }
 }
