@@ -25,7 +25,7 @@ pub struct Convention {
     pub skip_head: Option<Operand>,
     /// Bytes at the buffer's end that are no plaintext; they are counted in the length.
     pub skip_tail_bytes: u8,
-    /// What follows the plaintext, and is counted in the length.
+    /// Where the record's content type is.
     pub trailer: Trailer,
     /// Address of what is authenticated with a record: 5 bytes are the header of a TLS 1.3 record, 13 bytes
     /// number and header of an older one; any other length is no TLS record.
@@ -36,15 +36,15 @@ pub struct Convention {
     pub fd: Option<Operand>,
 }
 
-/// What follows the plaintext of a record.
+/// Where the real content type of a TLS 1.3 record is. It stands behind the plaintext, as one byte.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Trailer {
-    /// Nothing.
+    /// Not in the buffer.
     None,
-    /// The record's real content type, one byte, and zeroes as padding, as in TLS 1.3.
+    /// It is the first of the bytes at the end that are skipped.
     ContentType,
-    /// The same if the record is one of TLS 1.3, which the associated data tells; else nothing.
+    /// It is one byte more at the end, if the associated data is that of TLS 1.3.
     ContentTypeInTls13,
 }
 

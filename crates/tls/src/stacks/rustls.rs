@@ -36,8 +36,9 @@ pub(super) const AWS_LC_PROVIDER: &str = "aws-lc-rs";
 /// Name, file, and how many kinds of decrypters the file has: AWS-LC has one of its own for AES.
 const PROVIDERS: &[(&str, &[u8], usize)] = &[("ring", RING, 1), (AWS_LC_PROVIDER, AWS_LC, 2)];
 const COPY: &str = "OutboundChunks::copy_to_vec";
-/// Bytes of the authentication tag behind every record.
-const TAG_BYTES: u8 = 16;
+/// Bytes behind the plaintext of a record: content type and authentication tag. Padding would come between
+/// them, which rustls does not add and servers of models do not, either.
+const TYPE_AND_TAG_BYTES: u8 = 17;
 /// Versions whose layout is known.
 const KNOWN_VERSIONS: &str = "0.23.";
 
@@ -214,7 +215,7 @@ fn decrypt_convention(machine: Machine) -> Convention {
     Convention {
         buffer: Some(message().load(0, Moment::Entry)),
         length: Some(message().load(8, Moment::Entry)),
-        skip_tail_bytes: TAG_BYTES,
+        skip_tail_bytes: TYPE_AND_TAG_BYTES,
         trailer: Trailer::ContentType,
         success: Success::Always,
         ..Convention::of_object(Operand::Argument(object))
