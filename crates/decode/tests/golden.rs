@@ -1,8 +1,10 @@
 //! Recorded and hand-made connections, and the calls that come out of them.
 //!
 //! A case is a folder `golden/<provider>/<case>/`: `in.req` and `in.resp` hold the bytes of the two
-//! directions, `calls.snap` the calls. The cases `sdk_*` were recorded between the providers' own SDKs
-//! and a mock server; the others are made by hand from the formats. All keys in them are made up.
+//! directions, `calls.snap` the calls. Where the order of the directions matters, `in.rec` holds both:
+//! `>` (sent) or `<` (received), the length in four bytes, and the bytes, over and over. The cases
+//! `sdk_*` and `agent_*` were recorded between the providers' own SDKs, or real agents, and a mock
+//! server; the others are made by hand from the formats. All keys in them are made up.
 //! `INSTA_UPDATE=always cargo test -p agentsight-decode --test golden` writes the snapshots anew.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
@@ -11,12 +13,13 @@ mod support;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use agentsight_decode::http::Exchange;
+use agentsight_decode::http::{Exchange, Limits};
 use agentsight_decode::llm;
 use agentsight_decode::redact::Redactor;
+use agentsight_model::Direction::Received;
 use agentsight_model::{LlmCall, ProcessKey};
 use proptest::prelude::*;
-use support::{decode, received, sent};
+use support::{Script, decode, play, received, sent};
 
 fn subfolders(folder: &Path) -> Vec<PathBuf> {
     let entries = fs::read_dir(folder)
@@ -35,8 +38,30 @@ fn cases() -> Vec<PathBuf> {
         .collect()
 }
 
-fn exchanges(request: &[u8], response: &[u8]) -> Vec<Exchange> {
-    decode(&vec![sent(request), received(response)])
+/// What went over the connection of a case.
+fn script(case: &Path) -> Script {
+    match fs::read(case.join("in.rec")) {
+        Ok(recording) => runs(&recording),
+        Err(_) => {
+            let request = fs::read(case.join("in.req")).unwrap();
+            let response = fs::read(case.join("in.resp")).unwrap_or_default();
+            vec![sent(request), received(response)]
+        }
+    }
+}
+
+fn runs(recording: &[u8]) -> Script {
+    let (mut script, mut rest) = (Vec::new(), recording);
+    while let [direction, a, b, c, d, after @ ..] = rest {
+        let length = u32::from_be_bytes([*a, *b, *c, *d]) as usize;
+        let (bytes, after) = after.split_at(length);
+        script.push(match direction {
+            b'>' => sent(bytes),
+            _ => received(bytes),
+        });
+        rest = after;
+    }
+    script
 }
 
 fn calls(exchanges: &[Exchange]) -> Vec<LlmCall> {
@@ -53,17 +78,10 @@ fn calls(exchanges: &[Exchange]) -> Vec<LlmCall> {
     calls
 }
 
-fn read(case: &Path) -> (Vec<u8>, Vec<u8>) {
-    let request = fs::read(case.join("in.req")).unwrap();
-    let response = fs::read(case.join("in.resp")).unwrap_or_default();
-    (request, response)
-}
-
 #[test]
 fn recorded_connections_give_the_calls_they_gave_before() {
     for case in cases() {
-        let (request, response) = read(&case);
-        let calls = calls(&exchanges(&request, &response));
+        let calls = calls(&decode(&script(&case)));
         let mut settings = insta::Settings::clone_current();
         settings.set_snapshot_path(&case);
         settings.set_prepend_module_to_snapshot(false);
@@ -75,8 +93,7 @@ fn recorded_connections_give_the_calls_they_gave_before() {
 #[test]
 fn no_key_of_a_recording_survives() {
     for case in cases() {
-        let (request, response) = read(&case);
-        let written = serde_json::to_string(&calls(&exchanges(&request, &response))).unwrap();
+        let written = serde_json::to_string(&calls(&decode(&script(&case)))).unwrap();
         for key in ["0123456789abcdef", "abc123def456", "AIzaSy"] {
             assert!(!written.contains(key), "{key} in {}", case.display());
         }
@@ -87,8 +104,7 @@ fn no_key_of_a_recording_survives() {
 fn redacting_a_call_twice_is_redacting_it_once() {
     let redactor = Redactor::new([7; 32]);
     for case in cases() {
-        let (request, response) = read(&case);
-        for mut call in calls(&exchanges(&request, &response)) {
+        for mut call in calls(&decode(&script(&case))) {
             let once = call.clone();
             redactor.call(&mut call);
             assert_eq!(call, once, "{}", case.display());
@@ -99,8 +115,7 @@ fn redacting_a_call_twice_is_redacting_it_once() {
 #[test]
 fn every_call_can_be_read_back() {
     for case in cases() {
-        let (request, response) = read(&case);
-        for call in calls(&exchanges(&request, &response)) {
+        for call in calls(&decode(&script(&case))) {
             let written = serde_json::to_string(&call).unwrap();
             let read: LlmCall = serde_json::from_str(&written).unwrap();
             assert_eq!(read, call, "{}", case.display());
@@ -112,24 +127,43 @@ fn every_call_can_be_read_back() {
 #[test]
 fn a_conversation_whose_answer_is_cut_is_still_one() {
     for case in cases().iter().filter(|case| case.ends_with("json")) {
-        let (request, response) = read(case);
-        assert!(calls(&exchanges(&request, &response))[0].complete);
+        let mut script = script(case);
+        assert!(calls(&decode(&script))[0].complete);
+        let (direction, response) = script.pop().unwrap();
+        let response = response.unwrap();
         for end in 0..response.len() {
-            let calls = calls(&exchanges(&request, &response[..end]));
+            let answer = (direction, Ok(response[..end].to_vec()));
+            let calls = calls(&decode(&vec![script[0].clone(), answer]));
             assert_eq!(calls.len(), 1, "{}, cut at {end}", case.display());
         }
     }
 }
 
-/// One byte of a recording changed, or the recording cut.
-fn any_mutation() -> impl Strategy<Value = Vec<(prop::sample::Index, Option<u8>)>> {
-    prop::collection::vec((any::<prop::sample::Index>(), any::<Option<u8>>()), 1..5)
+#[test]
+fn it_does_not_matter_how_a_recording_is_split() {
+    for case in cases() {
+        let script = script(&case);
+        let whole = calls(&decode(&script));
+        for pieces in [&[1][..], &[7, 1000, 13]] {
+            let (split, _) = play(&script, pieces, Limits::default());
+            assert_eq!(calls(&split), whole, "{}", case.display());
+        }
+    }
 }
 
-fn mutate(bytes: &mut Vec<u8>, mutations: &[(prop::sample::Index, Option<u8>)]) {
+/// Bytes of a recording changed, or runs of it cut.
+fn any_mutation() -> impl Strategy<Value = Vec<(prop::sample::Index, Option<u8>)>> {
+    prop::collection::vec((any::<prop::sample::Index>(), any::<Option<u8>>()), 1..8)
+}
+
+fn mutate(script: &mut Script, mutations: &[(prop::sample::Index, Option<u8>)]) {
     for (at, value) in mutations {
+        let which = at.index(script.len());
+        let (_, Ok(bytes)) = &mut script[which] else {
+            continue;
+        };
         if bytes.is_empty() {
-            return;
+            continue;
         }
         let place = at.index(bytes.len());
         match value {
@@ -148,14 +182,12 @@ proptest! {
     #[test]
     fn mutated_recordings_never_panic(
         case in any::<prop::sample::Index>(),
-        of_request in any_mutation(),
-        of_response in any_mutation(),
+        mutations in any_mutation(),
     ) {
         let cases = cases();
-        let (mut request, mut response) = read(&cases[case.index(cases.len())]);
-        mutate(&mut request, &of_request);
-        mutate(&mut response, &of_response);
-        for call in calls(&exchanges(&request, &response)) {
+        let mut script = script(&cases[case.index(cases.len())]);
+        mutate(&mut script, &mutations);
+        for call in calls(&decode(&script)) {
             let written = serde_json::to_string(&call).unwrap();
             prop_assert_eq!(serde_json::from_str::<LlmCall>(&written).unwrap(), call);
         }
@@ -167,10 +199,19 @@ proptest! {
         cut in any::<prop::sample::Index>(),
     ) {
         let cases = cases();
-        let (request, mut response) = read(&cases[case.index(cases.len())]);
-        let whole = calls(&exchanges(&request, &response));
-        response.truncate(cut.index(response.len().max(1)));
-        let part = calls(&exchanges(&request, &response));
+        let mut script = script(&cases[case.index(cases.len())]);
+        let whole = calls(&decode(&script));
+        let total: usize = script.iter().map(|(_, run)| run.as_ref().unwrap().len()).sum();
+        let mut left = cut.index(total.max(1));
+        script.retain_mut(|(direction, run)| {
+            if *direction == Received {
+                let bytes = run.as_mut().unwrap();
+                bytes.truncate(left);
+                left -= bytes.len();
+            }
+            true
+        });
+        let part = calls(&decode(&script));
         let complete = |calls: &[LlmCall]| calls.iter().filter(|call| call.complete).count();
         prop_assert!(complete(&part) <= complete(&whole));
         prop_assert!(part.iter().filter(|call| !call.complete).all(|call| call.error.is_some()));

@@ -174,6 +174,11 @@ impl BodyReader {
         }
     }
 
+    /// Goes on without keeping anything: there is no more room.
+    pub(super) fn keep_no_more(&mut self) {
+        self.keep_limit = self.kept.len();
+    }
+
     /// Bytes received so far, as transferred.
     pub(super) fn wire_bytes(&self) -> u64 {
         self.wire_bytes

@@ -84,9 +84,9 @@ impl Http1 {
         self.fault
     }
 
-    /// The protocol that the connection goes on with, once it left HTTP/1.
-    pub(super) fn switched(&self) -> Option<&str> {
-        self.switched.as_deref()
+    /// The protocol that the connection goes on with, once it left HTTP/1; told once.
+    pub(super) fn take_switched(&mut self) -> Option<String> {
+        self.switched.take()
     }
 
     /// Bytes of bodies and heads held in memory.

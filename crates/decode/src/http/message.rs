@@ -10,16 +10,49 @@ const MAX_HEADERS: usize = 512;
 pub struct Headers {
     fields: Vec<(String, String)>,
     omitted_count: u32,
+    size_bytes: usize,
 }
 
 impl Headers {
+    /// Stands for a name or a value that cannot be known: in HTTP/2, a field may refer to one that was
+    /// sent before watching began.
+    pub const UNKNOWN: &'static str = "[unknown]";
+
     /// Appends a field; counts it instead once there are too many.
     pub fn push(&mut self, name: impl Into<String>, value: impl Into<String>) {
         if self.fields.len() < MAX_HEADERS {
-            self.fields.push((name.into(), value.into()));
+            let field = (name.into(), value.into());
+            self.size_bytes = self.size_bytes.saturating_add(size_of(&field));
+            self.fields.push(field);
         } else {
-            self.omitted_count = self.omitted_count.saturating_add(1);
+            self.omit();
         }
+    }
+
+    /// Puts a field in front of all others.
+    pub(super) fn push_front(&mut self, name: impl Into<String>, value: impl Into<String>) {
+        let field = (name.into(), value.into());
+        self.size_bytes = self.size_bytes.saturating_add(size_of(&field));
+        self.fields.insert(0, field);
+    }
+
+    /// Counts a field that is not kept.
+    pub(super) fn omit(&mut self) {
+        self.omitted_count = self.omitted_count.saturating_add(1);
+    }
+
+    /// Bytes of all names and values.
+    pub(super) fn size_bytes(&self) -> usize {
+        self.size_bytes
+    }
+
+    /// Fields whose name or value cannot be known.
+    #[must_use]
+    pub fn unknown_count(&self) -> usize {
+        let unknown = |text: &str| text == Self::UNKNOWN;
+        self.iter()
+            .filter(|(name, value)| unknown(name) || unknown(value))
+            .count()
     }
 
     /// The value of the first field named `name`, whatever its case.
@@ -71,8 +104,14 @@ impl Headers {
         if let Some((_, value)) = self.fields.last_mut() {
             value.push(' ');
             value.push_str(more);
+            let added = more.len().saturating_add(1);
+            self.size_bytes = self.size_bytes.saturating_add(added);
         }
     }
+}
+
+fn size_of((name, value): &(String, String)) -> usize {
+    name.len().saturating_add(value.len())
 }
 
 /// The first line of a message, in the terms of HTTP/1.1.
@@ -256,7 +295,7 @@ impl Exchange {
     /// Scheme, host and path, without query; empty if the request was not seen.
     #[must_use]
     pub fn endpoint(&self) -> String {
-        if self.request.start == StartLine::Unseen {
+        if self.request.start == StartLine::Unseen || self.request.target().is_empty() {
             return String::new();
         }
         let scheme =

@@ -23,17 +23,21 @@
 
 mod body;
 mod chunked;
+mod connection;
 mod encoding;
 mod gzip;
 mod h1;
+mod h2;
 mod head;
+mod hunt;
 mod message;
 mod pairing;
+mod sniff;
 pub mod sse;
 
-use agentsight_model::{Direction, KTime, StreamEnd};
+use agentsight_model::StreamEnd;
 
-use h1::Http1;
+pub use connection::Connection;
 pub use message::{Body, Exchange, Flaw, Headers, Message, StartLine};
 
 /// How much one connection may cost.
@@ -61,7 +65,7 @@ impl Default for Limits {
             opaque_body_bytes: 64 << 10,
             decoded_bytes: 256 << 20,
             connection_bytes: 256 << 20,
-            pending_requests: 128,
+            pending_requests: 256,
         }
     }
 }
@@ -102,6 +106,9 @@ pub enum Fault {
     /// A body's framing is malformed or contradicts itself.
     #[error("the framing of a body is broken")]
     BrokenBody,
+    /// A block of compressed header fields is malformed.
+    #[error("header fields cannot be decompressed")]
+    BrokenFields,
     /// More requests wait for responses than the limit.
     #[error("too many requests without a response")]
     TooManyPending,
@@ -110,7 +117,7 @@ pub enum Fault {
 /// What is known of a connection.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Summary {
-    /// `http/1.1`, the protocol that it went on with (`websocket`, `h2`, `tunnel`), or `unknown`.
+    /// `http/1.1`, `h2`, `websocket`, any other protocol that it went on with, `tunnel`, or `unknown`.
     pub protocol: String,
     /// Exchanges put out.
     pub exchanges: u64,
@@ -138,108 +145,5 @@ impl Summary {
             messages: self.exchanges,
             error: self.fault.map(|fault| fault.to_string()),
         }
-    }
-}
-
-/// Decoder of one connection.
-pub struct Connection {
-    http1: Http1,
-    summary: Summary,
-}
-
-impl Connection {
-    /// A connection whose plaintext was inside TLS.
-    #[must_use]
-    pub fn new(limits: Limits) -> Self {
-        Self::with_scheme(limits, "https")
-    }
-
-    /// A connection without TLS.
-    #[must_use]
-    pub fn cleartext(limits: Limits) -> Self {
-        Self::with_scheme(limits, "http")
-    }
-
-    fn with_scheme(limits: Limits, scheme: &'static str) -> Self {
-        Self {
-            http1: Http1::new(limits, scheme),
-            summary: Summary::default(),
-        }
-    }
-
-    /// Takes bytes that went by at `time`. Whatever they complete is appended to `out`.
-    pub fn push(
-        &mut self,
-        direction: Direction,
-        time: KTime,
-        bytes: &[u8],
-        out: &mut Vec<Exchange>,
-    ) {
-        let total = match direction {
-            Direction::Sent => &mut self.summary.sent_bytes,
-            Direction::Received => &mut self.summary.received_bytes,
-        };
-        *total = total.saturating_add(bytes.len() as u64);
-        let before = out.len();
-        let mut rest = bytes;
-        self.http1.push(direction, time, &mut rest, out);
-        // What follows a switch of protocols is counted until there is a decoder for it.
-        self.undecoded(rest.len() as u64);
-        self.count(before, out);
-    }
-
-    /// Notes that the next `missing` bytes of `direction` were not captured.
-    pub fn hole(
-        &mut self,
-        direction: Direction,
-        time: KTime,
-        missing: u64,
-        out: &mut Vec<Exchange>,
-    ) {
-        self.summary.missing_bytes = self.summary.missing_bytes.saturating_add(missing);
-        let before = out.len();
-        self.http1.hole(direction, time, missing, out);
-        self.count(before, out);
-    }
-
-    /// Ends the connection at `time`: what is unfinished is put out as far as it was seen.
-    pub fn finish(&mut self, time: KTime, out: &mut Vec<Exchange>) {
-        let before = out.len();
-        self.http1.finish(time, out);
-        self.count(before, out);
-    }
-
-    /// What is known so far.
-    #[must_use]
-    pub fn summary(&self) -> Summary {
-        let recognised = self.http1.is_recognised();
-        let protocol = match self.http1.switched() {
-            Some(name) => name,
-            None if recognised => "http/1.1",
-            None => "unknown",
-        };
-        let skipped = self.http1.skipped_bytes();
-        Summary {
-            protocol: protocol.to_owned(),
-            undecoded_bytes: self.summary.undecoded_bytes.saturating_add(skipped),
-            fault: self.http1.fault(),
-            ..self.summary.clone()
-        }
-    }
-
-    /// Bytes of messages held in memory: what a caller bounds over all its connections, by finishing
-    /// the largest.
-    #[must_use]
-    pub fn buffered_bytes(&self) -> usize {
-        self.http1.buffered_bytes()
-    }
-
-    fn undecoded(&mut self, count: u64) {
-        self.summary.undecoded_bytes = self.summary.undecoded_bytes.saturating_add(count);
-    }
-
-    fn count(&mut self, before: usize, out: &[Exchange]) {
-        let added = out.len().saturating_sub(before) as u64;
-        self.summary.exchanges = self.summary.exchanges.saturating_add(added);
     }
 }
