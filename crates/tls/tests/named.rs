@@ -104,7 +104,10 @@ const MOVING: &[(&str, &[&str])] = &[
         "ssl_write_internal",
         &["ssl_write_internal", "SSL_write_ex", "SSL_write_ex2"],
     ),
-    ("SSL_do_handshake", &["SSL_do_handshake"]),
+    (
+        "SSL_do_handshake",
+        &["SSL_do_handshake", "SSL_connect", "SSL_accept"],
+    ),
     ("SSL_set_fd", &["SSL_set_fd"]),
 ];
 

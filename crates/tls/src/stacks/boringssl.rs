@@ -11,6 +11,8 @@
 //!   `SSL_peek` does not. Where `SSL_peek` is a function of its own, `SSL_read` is the small function that
 //!   calls it and does the same.
 //!
+//! - `SSL_do_handshake`: connection type not set, and `SSL_write` calls it.
+//!
 //! Line numbers are given, too, but differ from version to version.
 
 use std::collections::BTreeSet;
@@ -36,9 +38,11 @@ pub(super) const SOURCE: &[u8] = b"ssl/ssl_lib.cc\0";
 const LIBRARY: u64 = 16;
 /// `ERR_R_SHOULD_NOT_HAVE_BEEN_CALLED`: what QUIC connections get.
 const NOT_FOR_QUIC: u64 = 66;
-/// What `SSL_do_handshake` and what follows it may add, where they were built into their callers: unknown
-/// state, excessive message, unexpected message.
-const INHERITED: [u64; 3] = [134, 110, 182];
+/// `SSL_R_CONNECTION_TYPE_NOT_SET`: of `SSL_do_handshake`.
+const CONNECTION_TYPE_NOT_SET: u64 = 134;
+/// What `SSL_do_handshake` and what follows it add where they were built into their callers: connection type
+/// not set, bad hello request, no renegotiation.
+const INHERITED: [u64; 3] = [CONNECTION_TYPE_NOT_SET, 110, 182];
 /// `SSL_R_BAD_LENGTH`.
 const BAD_LENGTH: u64 = 111;
 /// `SSL_R_SSL_HANDSHAKE_FAILURE`.
@@ -146,7 +150,8 @@ fn search(
         .collect();
     search_write(inspection, &suspects, report);
     search_read(inspection, &suspects, report)?;
-    for name in ["SSL_do_handshake", "SSL_free", "SSL_set_fd"] {
+    search_handshake(inspection, &suspects, report);
+    for name in ["SSL_free", "SSL_set_fd"] {
         report.miss(name, "it reports no error that would tell it apart");
     }
     Ok(())
@@ -167,6 +172,39 @@ fn search_write(inspection: &Inspection<'_>, suspects: &[Suspect<'_>], report: &
         _ => report.miss(
             "SSL_write",
             "several functions give the reasons that it gives",
+        ),
+    }
+}
+
+fn search_handshake(
+    inspection: &Inspection<'_>,
+    suspects: &[Suspect<'_>],
+    report: &mut StackReport,
+) {
+    let name = "SSL_do_handshake";
+    let mut writes = suspects.iter().filter(|s| s.is_write());
+    let called = writes
+        .next()
+        .map(|s| s.function.routine.callees())
+        .unwrap_or_default();
+    let mut found = suspects
+        .iter()
+        .filter(|s| s.reasons == BTreeSet::from([CONNECTION_TYPE_NOT_SET]))
+        .filter(|s| called.contains(&s.function.start.address));
+    match (found.next(), found.next()) {
+        (Some(handshake), None) => {
+            add(
+                inspection,
+                name,
+                HookKind::Handshake,
+                handshake,
+                None,
+                report,
+            );
+        }
+        _ => report.miss(
+            name,
+            "no single function that SSL_write calls gives its reason",
         ),
     }
 }

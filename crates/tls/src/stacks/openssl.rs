@@ -155,8 +155,8 @@ fn search(inspection: &mut Inspection<'_>, report: &mut StackReport) -> Result<(
         .collect();
     search_way(inspection, &READ, &suspects, report);
     search_way(inspection, &WRITE, &suspects, report);
-    search_single(inspection, HANDSHAKE, &suspects, report);
-    search_single(inspection, SET_FD, &suspects, report);
+    search_handshake(inspection, &suspects, report);
+    search_set_fd(inspection, &suspects, report);
     report.miss("SSL_free", "it reports no error that would tell it apart");
     Ok(())
 }
@@ -283,38 +283,51 @@ fn add_internal(
         .extend(libssl::hook(inspection, name, kind, address, evidence));
 }
 
-fn search_single(
+/// `SSL_do_handshake`, and the functions that have it inside: each is given the object.
+fn search_handshake(
     inspection: &Inspection<'_>,
-    name: &'static [u8],
     suspects: &[Suspect<'_>],
     report: &mut StackReport,
 ) {
-    let (kind, code) = match name {
-        HANDSHAKE => (HookKind::Handshake, 180),
-        _ => (HookKind::SetFd, 192),
-    };
-    let found: Vec<&Suspect<'_>> = suspects.iter().filter(|s| s.is(name, code)).collect();
-    match found.as_slice() {
-        [one] if kind != HookKind::Handshake || one.reasons.contains(&CONNECTION_TYPE_NOT_SET) => {
-            let evidence = vec![
-                one.function.start.evidence.clone(),
-                format!("reports errors as {}", text(name)),
-            ];
-            let address = one.function.start.address;
-            report.hooks.extend(libssl::hook(
-                inspection,
-                text(name),
-                kind,
-                address,
-                evidence,
-            ));
-        }
-        [] => report.miss(text(name), "no function reports errors under this name"),
-        _ => report.miss(
-            text(name),
-            "what reports errors under this name is something else",
-        ),
+    let name = text(HANDSHAKE);
+    let before = report.hooks.len();
+    let reason = CONNECTION_TYPE_NOT_SET;
+    for suspect in suspects
+        .iter()
+        .filter(|s| s.is(HANDSHAKE, 180) && s.reasons.contains(&reason))
+    {
+        let (address, evidence) = (
+            suspect.function.start.address,
+            evidence(suspect, name, reason),
+        );
+        let kind = HookKind::Handshake;
+        report
+            .hooks
+            .extend(libssl::hook(inspection, name, kind, address, evidence));
     }
+    if report.hooks.len() == before {
+        report.miss(name, "no function reports errors under this name");
+    }
+}
+
+fn search_set_fd(inspection: &Inspection<'_>, suspects: &[Suspect<'_>], report: &mut StackReport) {
+    let name = text(SET_FD);
+    let found: Vec<&Suspect<'_>> = suspects.iter().filter(|s| s.is(SET_FD, 192)).collect();
+    let [one] = found.as_slice() else {
+        report.miss(
+            name,
+            format!("{} functions report errors under this name", found.len()),
+        );
+        return;
+    };
+    let (address, kind) = (one.function.start.address, HookKind::SetFd);
+    let evidence = vec![
+        one.function.start.evidence.clone(),
+        format!("the one function that reports errors as {name}"),
+    ];
+    report
+        .hooks
+        .extend(libssl::hook(inspection, name, kind, address, evidence));
 }
 
 fn evidence(suspect: &Suspect<'_>, name: &str, reason: u64) -> Vec<String> {
