@@ -249,7 +249,12 @@ pub fn note_signals() -> io::Result<()> {
         Signal::SIGUSR2,
     ] {
         // SAFETY: the handler touches atomics only.
-        unsafe { sigaction(signal, &action) }?;
+        let before = unsafe { sigaction(signal, &action) }?;
+        if matches!(before.handler(), SigHandler::SigIgn) {
+            // Somebody (nohup) wants the command to go on, and a handler would be reset in it.
+            // SAFETY: this puts back what was there.
+            unsafe { sigaction(signal, &before) }?;
+        }
     }
     Ok(())
 }

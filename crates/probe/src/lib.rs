@@ -19,6 +19,7 @@ pub mod capability;
 pub mod clock;
 mod control;
 mod error;
+pub mod forecast;
 mod hooks;
 mod images;
 pub mod launch;

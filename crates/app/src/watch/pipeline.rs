@@ -58,7 +58,7 @@ impl Images {
         let program = self.programs.get(&process)?;
         Some(match self.blind.get(Path::new(program)) {
             Some(reason) => format!("{program}: {reason}"),
-            None => format!("no known TLS library was found in {program}"),
+            None => format!("none of the TLS functions that are watched carried it ({program})"),
         })
     }
 }

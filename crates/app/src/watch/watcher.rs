@@ -13,7 +13,7 @@ use agentsight_model::document::SessionDocument;
 use agentsight_model::{Event, EventBody, ProcessKey, SessionStart, SocketId};
 use agentsight_probe::launch::{self, CommandLine, RunAs, Running};
 use agentsight_probe::process::{RunningProcess, describe};
-use agentsight_probe::{ProbeError, Sensor, Totals, clock};
+use agentsight_probe::{ProbeError, Sensor, Totals, clock, forecast};
 use agentsight_store::{Mode, Store};
 use anyhow::Context as _;
 
@@ -45,6 +45,7 @@ pub(crate) fn watch(subject: &Subject, arguments: &WatchArgs) -> anyhow::Result<
     launch::note_signals().context("failed to take over the signals")?;
     let (mut tree, held) = match subject {
         Subject::Command(line) => {
+            foresee(&mut sensor, line);
             let held = launch::hold(line, user.as_ref()).context("failed to start a process")?;
             (sensor.watch_tree(held.pid(), LABEL)?, Some(held))
         }
@@ -100,6 +101,22 @@ pub(crate) fn watch(subject: &Subject, arguments: &WatchArgs) -> anyhow::Result<
         .context("failed to index the session; its ledger is complete")?;
     hand_over(&document, arguments)?;
     Ok(outcome?.exit_code())
+}
+
+/// Attaches to the programs that the command is about to run.
+fn foresee(sensor: &mut Sensor, line: &CommandLine) {
+    let Some(name) = line.argv.first() else {
+        return;
+    };
+    let cwd = line
+        .cwd
+        .clone()
+        .or_else(|| std::env::current_dir().ok())
+        .unwrap_or_default();
+    for program in forecast::programs(name, &cwd, std::env::var_os("PATH").as_deref()) {
+        // What fails here is tried again, and told, when the program starts.
+        let _ = sensor.consider_image(&program, &program);
+    }
 }
 
 enum Outcome {
