@@ -84,7 +84,7 @@ impl Default for Options {
         Self {
             use_symbols: true,
             search_code: true,
-            max_scanned_bytes: 8 << 30,
+            max_scanned_bytes: 4 << 30,
         }
     }
 }

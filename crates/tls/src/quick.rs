@@ -15,6 +15,9 @@ const NAMES: &[&[u8]] = &[
     b"SSL_ImportFD\0",
     b"gnutls_record_send\0",
     b"PR_Write\0",
+    b"mbedtls_ssl_write\0",
+    b"wolfSSL_write\0",
+    b"s2n_send\0",
     b"JNI_CreateJavaVM\0",
     b"graal_create_isolate\0",
 ];

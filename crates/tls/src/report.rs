@@ -119,6 +119,14 @@ pub enum Stack {
     GnuTls,
     /// NSS over NSPR.
     Nss,
+    /// Mbed TLS.
+    #[serde(rename = "mbedtls")]
+    MbedTls,
+    /// wolfSSL.
+    #[serde(rename = "wolfssl")]
+    WolfSsl,
+    /// s2n-tls.
+    S2n,
     /// Java Secure Socket Extension.
     Jsse,
 }
@@ -135,6 +143,9 @@ impl Stack {
             Self::Go => "go",
             Self::GnuTls => "gnutls",
             Self::Nss => "nss",
+            Self::MbedTls => "mbedtls",
+            Self::WolfSsl => "wolfssl",
+            Self::S2n => "s2n",
             Self::Jsse => "jsse",
         }
     }

@@ -7,6 +7,8 @@ mod aarch64;
 mod entries;
 mod routine;
 mod starts;
+#[cfg(test)]
+mod tests;
 mod x86;
 
 use std::cell::Cell;

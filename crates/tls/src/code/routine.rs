@@ -62,7 +62,9 @@ impl Path {
             (Some(depth), StackChange::Grows(by)) => Some(depth.saturating_add(by)),
             _ => None,
         };
-        self.had_frame |= self.depth.is_some_and(|depth| depth > 0);
+        // A constant on its way over the stack is no frame.
+        let is_constant = matches!(step.effect, Effect::Push(_));
+        self.had_frame |= !is_constant && self.depth.is_some_and(|depth| depth > 0);
     }
 
     /// Whether all was taken from the stack again: what follows is a return, or a jump that is one call

@@ -7,11 +7,14 @@ mod gnutls;
 mod go;
 mod jsse;
 mod libssl;
+mod mbedtls;
 mod named;
 mod nss;
 mod openssl;
 mod rustls;
+mod s2n;
 mod version;
+mod wolfssl;
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
@@ -49,6 +52,9 @@ pub(crate) const STACKS: &[StackEntry] = &[
     go::ENTRY,
     gnutls::ENTRY,
     nss::ENTRY,
+    mbedtls::ENTRY,
+    wolfssl::ENTRY,
+    s2n::ENTRY,
     jsse::ENTRY,
 ];
 
@@ -261,5 +267,13 @@ mod tests {
             );
         }
         assert_eq!(files, registered);
+    }
+
+    #[test]
+    fn the_names_of_stacks_are_those_in_json() {
+        for entry in STACKS {
+            let json = serde_json::to_string(&entry.stack).unwrap();
+            assert_eq!(json.trim_matches('"'), entry.stack.as_str());
+        }
     }
 }

@@ -2,7 +2,7 @@
 
 use super::Inspection;
 use crate::convention::Convention;
-use crate::report::{Attach, Confidence, Hook, HookKind};
+use crate::report::{Attach, Confidence, Hook, HookKind, Stack, StackReport};
 
 /// A function's name, what it does, and how.
 pub(super) type Named = (&'static str, HookKind, fn() -> Convention);
@@ -26,6 +26,20 @@ pub(super) fn hooks(inspection: &Inspection<'_>, functions: &[Named]) -> Vec<Hoo
     }
     drop_forwarders(inspection, &mut hooks);
     hooks
+}
+
+/// A report of a stack that is found by its symbols only; nothing if there are none.
+pub(super) fn report(
+    inspection: &Inspection<'_>,
+    stack: Stack,
+    functions: &[Named],
+    evidence: &str,
+) -> Option<StackReport> {
+    let hooks = hooks(inspection, functions);
+    (!hooks.is_empty()).then(|| StackReport {
+        hooks,
+        ..StackReport::new(stack, vec![evidence.to_owned()])
+    })
 }
 
 /// A hook of a function that was found by what it does, of which only the object matters.
