@@ -19,7 +19,7 @@ use agentsight_decode::redact::Redactor;
 use agentsight_model::Direction::Received;
 use agentsight_model::{LlmCall, ProcessKey};
 use proptest::prelude::*;
-use support::{Script, decode, play, received, sent};
+use support::{Script, decode, play, received, runs, sent};
 
 fn subfolders(folder: &Path) -> Vec<PathBuf> {
     let entries = fs::read_dir(folder)
@@ -48,20 +48,6 @@ fn script(case: &Path) -> Script {
             vec![sent(request), received(response)]
         }
     }
-}
-
-fn runs(recording: &[u8]) -> Script {
-    let (mut script, mut rest) = (Vec::new(), recording);
-    while let [direction, a, b, c, d, after @ ..] = rest {
-        let length = u32::from_be_bytes([*a, *b, *c, *d]) as usize;
-        let (bytes, after) = after.split_at(length);
-        script.push(match direction {
-            b'>' => sent(bytes),
-            _ => received(bytes),
-        });
-        rest = after;
-    }
-    script
 }
 
 fn calls(exchanges: &[Exchange]) -> Vec<LlmCall> {

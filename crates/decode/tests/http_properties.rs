@@ -6,7 +6,7 @@ mod support;
 use agentsight_decode::http::{Body, Exchange, Flaw, Limits, Summary};
 use agentsight_model::Direction::{Received, Sent};
 use proptest::prelude::*;
-use support::{Script, brotli, chunked, gzip, message, play, received, sent, zlib, zstd};
+use support::{Script, brotli, chunked, frame, gzip, message, play, received, sent, zlib, zstd};
 
 /// One exchange of random shape.
 fn any_exchange() -> impl Strategy<Value = Script> {
@@ -38,6 +38,42 @@ fn any_exchange() -> impl Strategy<Value = Script> {
                 &framed,
             )),
         ]
+    })
+}
+
+/// Frames of HTTP/2, most of them as they could come.
+fn any_frames() -> impl Strategy<Value = Script> {
+    let block = prop::sample::select(vec![
+        b"\x83\x86\x84\x41\x01h".to_vec(),
+        b"\x82\x87\x44\x02/a\x40\x01x\x01y".to_vec(),
+        b"\x88\xbe\xbf\x5c\x011".to_vec(),
+        b"\x48\x03429\x00\x10content-encoding\x04gzip".to_vec(),
+        b"\x20\x3f\xe1\x1f\x88".to_vec(),
+    ]);
+    let payload = prop_oneof![
+        2 => block,
+        1 => Just(gzip(b"some text")),
+        2 => prop::collection::vec(any::<u8>(), 0..40),
+    ];
+    let kind = prop_oneof![4 => Just(0), 4 => Just(1), 2 => Just(9), 1 => 0..12_u8];
+    let flags = prop_oneof![3 => Just(4), 3 => Just(5), 2 => Just(0), 1 => any::<u8>()];
+    let stream = prop::sample::select(vec![0, 1, 1, 3, 3, 2, 5]);
+    let step = (
+        any::<bool>(),
+        kind,
+        flags,
+        stream,
+        payload,
+        prop::option::weighted(0.05, 1..60_u64),
+    );
+    prop::collection::vec(step, 0..25).prop_map(|steps| {
+        let mut script = vec![sent(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".to_vec())];
+        for (to_server, kind, flags, stream, payload, missing) in steps {
+            let bytes = frame(kind, flags, stream, &payload);
+            let direction = if to_server { Sent } else { Received };
+            script.push((direction, missing.map_or(Ok(bytes), Err)));
+        }
+        script
     })
 }
 
@@ -103,6 +139,23 @@ proptest! {
         let whole = comparable(play(&script, &[], Limits::default()));
         let split = comparable(play(&script, &pieces, Limits::default()));
         prop_assert_eq!(split, whole);
+    }
+
+    #[test]
+    fn any_split_of_frames_gives_the_same_exchanges(
+        script in any_frames(),
+        pieces in prop::collection::vec(1..40_usize, 1..5),
+        from in 0..60_usize,
+    ) {
+        // Watching may begin in the middle.
+        let mut script = script;
+        if let Ok(bytes) = &mut script[0].1 {
+            bytes.drain(..from.min(bytes.len()));
+        }
+        let whole = comparable(play(&script, &[], Limits::default()));
+        for pieces in [&pieces[..], &[1]] {
+            prop_assert_eq!(&comparable(play(&script, pieces, Limits::default())), &whole);
+        }
     }
 
     #[test]

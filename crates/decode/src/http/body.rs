@@ -4,7 +4,7 @@ use agentsight_model::BodyInfo;
 use sha2::{Digest, Sha256};
 
 use super::chunked::{Chunked, Progress, take_front};
-use super::encoding::Decoder;
+use super::encoding::{self, Decoder, MAGIC_BYTES};
 use super::message::{Body, Flaw, Headers};
 use crate::text::hexadecimal;
 
@@ -110,6 +110,9 @@ impl Framing {
 /// Decodes, hashes and keeps the bytes of one body as they arrive.
 pub(super) struct BodyReader {
     decoder: Decoder,
+    /// The first bytes, where they must tell the content coding.
+    opening: Option<Vec<u8>>,
+    decode_limit: u64,
     encoding: Option<String>,
     digest: Sha256,
     kept: Vec<u8>,
@@ -129,11 +132,15 @@ impl BodyReader {
             .chain(headers.elements("transfer-encoding"))
             .filter(|coding| !coding.eq_ignore_ascii_case("chunked"))
             .collect();
+        // The field that names the coding may be one of those that cannot be known.
+        let untold = codings.is_empty() && headers.unknown_count() > 0;
         // A coding that is not known hides the content, but its bytes are still the body's bytes.
         let decoder = Decoder::new(&codings, decode_limit).unwrap_or_else(Decoder::identity);
         let encoding = codings.join(", ").to_ascii_lowercase();
         Self {
             decoder,
+            opening: untold.then(Vec::new),
+            decode_limit,
             encoding: (!encoding.is_empty() && encoding != "identity").then_some(encoding),
             digest: Sha256::new(),
             kept: Vec::new(),
@@ -145,9 +152,42 @@ impl BodyReader {
         }
     }
 
+    /// Lets the first bytes tell the content coding: the header fields were not seen.
+    pub(super) fn expect_any_coding(&mut self) {
+        self.opening = Some(Vec::new());
+    }
+
     /// Takes bytes of the body, transfer framing removed.
     pub(super) fn push(&mut self, wire: &[u8]) {
         self.wire_bytes = self.wire_bytes.saturating_add(wire.len() as u64);
+        let Some(mut opening) = self.opening.take() else {
+            self.decode(wire);
+            return;
+        };
+        let mut rest = wire;
+        opening.extend_from_slice(take_front(
+            &mut rest,
+            MAGIC_BYTES.saturating_sub(opening.len()) as u64,
+        ));
+        if opening.len() < MAGIC_BYTES {
+            self.opening = Some(opening);
+            return;
+        }
+        self.choose_coding(&opening);
+        self.decode(&opening);
+        self.decode(rest);
+    }
+
+    fn choose_coding(&mut self, opening: &[u8]) {
+        if let Some(name) = encoding::coding_of(opening)
+            && let Some(decoder) = Decoder::new(&[name], self.decode_limit)
+        {
+            self.decoder = decoder;
+            self.encoding = Some(name.to_owned());
+        }
+    }
+
+    fn decode(&mut self, wire: &[u8]) {
         if self.flaw.is_some() && !self.decoder.is_identity() {
             // After a hole, a compressed stream no longer decodes to what it was.
             return;
@@ -168,6 +208,9 @@ impl BodyReader {
 
     /// Notes that bytes are missing here.
     pub(super) fn gap(&mut self) {
+        if let Some(opening) = self.opening.take() {
+            self.decode(&opening);
+        }
         self.flaw.get_or_insert(Flaw::Hole);
         if self.gaps.len() < MAX_GAPS {
             self.gaps.push(self.kept.len());
@@ -190,7 +233,10 @@ impl BodyReader {
     }
 
     /// The body. `flaw` is what its framing ended with.
-    pub(super) fn finish(self, flaw: Option<Flaw>) -> Body {
+    pub(super) fn finish(mut self, flaw: Option<Flaw>) -> Body {
+        if let Some(opening) = self.opening.take() {
+            self.decode(&opening);
+        }
         let flaw = self.flaw.or(flaw).or_else(|| self.decoder.flaw());
         Body {
             bytes: self.kept,

@@ -38,6 +38,20 @@ struct Stage {
     limit_bytes: u64,
 }
 
+/// First bytes of a body that tell its coding.
+pub(super) const MAGIC_BYTES: usize = 4;
+
+/// The coding that a body begins with; only some can be told.
+pub(super) fn coding_of(opening: &[u8]) -> Option<&'static str> {
+    match opening {
+        // RFC 1952, section 2.3.1: the only method there is, and no reserved flag.
+        [0x1f, 0x8b, 8, 0..=31, ..] => Some("gzip"),
+        // RFC 8878, section 3.1.1.
+        [0x28, 0xb5, 0x2f, 0xfd, ..] => Some("zstd"),
+        _ => None,
+    }
+}
+
 /// What one step of a coding did.
 pub(super) struct Step {
     pub(super) consumed: usize,

@@ -174,13 +174,11 @@ impl<'a> Reader<'a> {
             answer_is_whole: true,
             problem: None,
         };
+        let body = &exchange.request.body;
         match &exchange.request.start {
-            StartLine::Unseen if reader.form != Form::Opaque => {}
-            StartLine::Request { method, .. } if method == "POST" => {
-                let body = &exchange.request.body;
-                if !json::looks_like_document(&body.bytes) {
-                    return None;
-                }
+            StartLine::Unseen if body.bytes.is_empty() && reader.form != Form::Opaque => {}
+            // Where the method was not seen, the body must do.
+            start if may_ask(start) && json::looks_like_document(&body.bytes) => {
                 let parsed = parse_body(body);
                 reader.request = into_object(parsed.value);
                 reader.problem = parsed.problem;
@@ -342,6 +340,15 @@ impl<'a> Reader<'a> {
             kind: kind.to_owned(),
             message: message.to_owned(),
         })
+    }
+}
+
+/// Whether a request that begins like that can ask something of a model.
+fn may_ask(start: &StartLine) -> bool {
+    match start {
+        StartLine::Request { method, .. } => method == "POST" || method.is_empty(),
+        StartLine::Unseen => true,
+        StartLine::Response { .. } => false,
     }
 }
 

@@ -152,7 +152,9 @@ impl Redactor {
     #[must_use]
     pub fn headers(&self, headers: &Headers) -> Vec<(String, String)> {
         let fields = headers.iter().map(|(name, value)| {
-            let value = if is_secret_name(name) {
+            // A name that cannot be known may be that of a credential.
+            let secret = is_secret_name(name) || name == Headers::UNKNOWN;
+            let value = if secret && value != Headers::UNKNOWN {
                 self.credential(value)
             } else if value.contains("://") {
                 self.url(value)

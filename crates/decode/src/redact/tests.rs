@@ -215,7 +215,10 @@ fn headers_are_redacted_by_name() {
     headers.push("Authorization", "Bearer abc");
     headers.push("Set-Cookie", "sid=abc; Path=/");
     headers.push("Accept", "text/html");
+    headers.push(Headers::UNKNOWN, "abc");
+    headers.push(Headers::UNKNOWN, Headers::UNKNOWN);
     let fields = redactor().headers(&headers);
+    assert_eq!(fields[5].1, Headers::UNKNOWN);
     assert!(fields.iter().all(|(_, value)| !value.contains("abc")));
     assert!(fields[1].1.starts_with("Bearer [redacted:secret:"));
     assert_eq!(fields[3].1, "text/html");

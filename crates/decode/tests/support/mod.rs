@@ -96,3 +96,27 @@ pub(crate) fn message(head: &str, body: &[u8]) -> Vec<u8> {
     out.extend_from_slice(body);
     out
 }
+
+/// Reads a recording: `>` (sent) or `<` (received), the length in four bytes, the bytes; over and over.
+pub(crate) fn runs(recording: &[u8]) -> Script {
+    let (mut script, mut rest) = (Vec::new(), recording);
+    while let [direction, a, b, c, d, after @ ..] = rest {
+        let length = u32::from_be_bytes([*a, *b, *c, *d]) as usize;
+        let (bytes, after) = after.split_at(length);
+        script.push(match direction {
+            b'>' => sent(bytes),
+            _ => received(bytes),
+        });
+        rest = after;
+    }
+    script
+}
+
+/// A frame of HTTP/2.
+pub(crate) fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
+    let length = u32::try_from(payload.len()).unwrap().to_be_bytes();
+    let mut out = vec![length[1], length[2], length[3], kind, flags];
+    out.extend_from_slice(&stream.to_be_bytes());
+    out.extend_from_slice(payload);
+    out
+}

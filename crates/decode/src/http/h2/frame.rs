@@ -13,6 +13,10 @@ pub(in crate::http) const HEADER_BYTES: usize = 9;
 /// Largest payload until the receiver allows more.
 const DEFAULT_PAYLOAD_BYTES: u32 = 16 << 10;
 
+/// So many typical headers in a row prove that the reader is in step; until then, others are not
+/// believed.
+const ENOUGH_PROOFS: u8 = 4;
+
 /// Types of frames.
 pub(super) mod kind {
     pub(in crate::http::h2) const DATA: u8 = 0;
@@ -78,7 +82,7 @@ impl Header {
             GOAWAY => !on_stream && self.length >= 8,
             WINDOW_UPDATE => self.length == 4,
             // Unknown types are to be ignored, whatever they carry.
-            _ => true,
+            _ => self.length <= DEFAULT_PAYLOAD_BYTES,
         }
     }
 
@@ -87,10 +91,18 @@ impl Header {
         // The flags that the standard defines, by type.
         const FLAGS: [u8; 10] = [0x09, 0x2d, 0, 0, 0x01, 0x0c, 0x01, 0, 0, 0x04];
         let flags = FLAGS.get(usize::from(self.kind));
+        // Streams with an even number are those of pushed responses, which hardly anyone sends.
+        let on_stream = self.stream == 0 || self.stream & 1 == 1 && self.stream < 1 << 24;
+        let says_something = match self.kind {
+            kind::DATA => self.length > 0 || self.has(flag::END_STREAM),
+            kind::HEADERS => self.length > 0,
+            _ => true,
+        };
         self.is_valid()
             && !self.reserved
             && self.length <= DEFAULT_PAYLOAD_BYTES
-            && self.stream < 1 << 24
+            && on_stream
+            && says_something
             && flags.is_some_and(|defined| self.flags & !defined == 0)
     }
 }
@@ -139,7 +151,7 @@ pub(super) enum Piece<'a> {
 #[derive(Debug)]
 pub(super) struct FrameReader {
     state: State,
-    /// Typical headers seen in a row: two are proof enough that the reader is in step.
+    /// Typical headers seen in a row.
     proofs: u8,
     limit_bytes: usize,
     pub(super) skipped_bytes: u64,
@@ -312,7 +324,7 @@ impl FrameReader {
         loop {
             let is_preface = PREFACE.starts_with(bytes);
             if is_preface && bytes.len() == PREFACE.len() {
-                self.proofs = 2;
+                self.proofs = ENOUGH_PROOFS;
                 return Some(self.in_step(Piece::Preface));
             }
             if !is_preface && bytes.len() >= HEADER_BYTES {
@@ -340,7 +352,7 @@ impl FrameReader {
         bytes.extend_from_slice(take_front(input, missing as u64));
         let header = Header::parse(bytes.first_chunk().copied()?);
         let started = *started;
-        let trusted = self.proofs >= 2;
+        let trusted = self.proofs >= ENOUGH_PROOFS;
         if !header.is_valid() || !trusted && !header.is_typical() {
             let bytes = std::mem::take(bytes);
             let mut hunter = Hunter::new(guess);
@@ -352,7 +364,9 @@ impl FrameReader {
         }
         // Nothing else begins like the first frame of a connection.
         let opens = header.kind == kind::SETTINGS && !header.has(flag::ACK);
-        self.proofs = self.proofs.saturating_add(if opens { 2 } else { 1 });
+        self.proofs = self
+            .proofs
+            .saturating_add(if opens { ENOUGH_PROOFS } else { 1 });
         self.begin(header, started)
     }
 

@@ -5,6 +5,7 @@
 //! before are marked as unknown. Pushed responses are passed over, but their header blocks are read, as
 //! later ones refer to them.
 
+mod block;
 mod fields;
 mod frame;
 mod hpack;
@@ -17,8 +18,9 @@ use agentsight_model::{Direction, KTime};
 use super::h1::opposite;
 use super::message::{Exchange, Flaw, Message};
 use super::{Fault, Limits};
-use fields::{Fields, Role};
-use frame::{FrameReader, Header, Piece, flag, kind};
+use block::{Blocks, Head};
+use fields::Role;
+use frame::{FrameReader, Header, Piece, kind};
 pub(super) use frame::{PREFACE, guess};
 use stream::{Half, Stream};
 
@@ -45,37 +47,20 @@ pub(super) struct Http2 {
 /// One direction.
 struct Side {
     frames: FrameReader,
-    fields: hpack::Decoder,
-    block: Option<Block>,
-}
-
-/// A header block that goes on in the next frame.
-struct Block {
-    stream: u32,
-    /// Whether it belongs to a response that the server pushes.
-    promised: bool,
-    ends_stream: bool,
-    started: KTime,
-    bytes: Vec<u8>,
-    /// Whether parts of it are missing.
-    broken: bool,
+    blocks: Blocks,
 }
 
 impl Side {
     fn new(seen: &[u8], limits: Limits) -> Self {
         Self {
             frames: FrameReader::new(seen, limits.head_bytes),
-            fields: hpack::Decoder::new(),
-            block: None,
+            blocks: Blocks::new(limits.head_bytes),
         }
     }
 
     fn held_bytes(&self) -> usize {
-        let block = self.block.as_ref().map_or(0, |block| block.bytes.len());
-        self.frames
-            .held_bytes()
-            .saturating_add(self.fields.held_bytes())
-            .saturating_add(block)
+        let frames = self.frames.held_bytes();
+        frames.saturating_add(self.blocks.held_bytes())
     }
 }
 
@@ -235,9 +220,9 @@ impl Http2 {
                     header,
                     payload,
                     started,
-                } => self.frame(direction, (started, time), header, payload, out),
+                } => self.frame(direction, (started, time), header, Some(&payload), out),
                 Piece::Skipped { header, started } => {
-                    self.skipped(direction, (started, time), header, out);
+                    self.frame(direction, (started, time), header, None, out);
                 }
             }
         }
@@ -248,9 +233,7 @@ impl Http2 {
     fn lose(&mut self, direction: Direction) {
         self.fault.get_or_insert(Fault::OutOfStep);
         self.entered = true;
-        let side = self.side(direction);
-        side.block = None;
-        side.fields.forget();
+        self.side(direction).blocks.lose();
         for stream in self.streams.values_mut() {
             stream.half(direction).gap();
         }
@@ -262,131 +245,51 @@ impl Http2 {
         }
     }
 
+    /// Takes a frame; `None` if its payload was not read.
     fn frame(
-        &mut self,
-        direction: Direction,
-        times: (KTime, KTime),
-        header: Header,
-        payload: Vec<u8>,
-        out: &mut Vec<Exchange>,
-    ) {
-        match header.kind {
-            kind::HEADERS | kind::PUSH_PROMISE => {
-                let bytes = block_of(header, &payload);
-                self.begin_block(direction, times, header, bytes, out);
-            }
-            kind::CONTINUATION => self.continue_block(direction, times.1, header, &payload, out),
-            kind::RST_STREAM => self.end_stream(header.stream, times.1, out),
-            kind::GOAWAY => self.go_away(direction, times.1, &payload, out),
-            _ => {}
-        }
-    }
-
-    /// Takes a frame whose payload was not read.
-    fn skipped(
-        &mut self,
-        direction: Direction,
-        times: (KTime, KTime),
-        header: Header,
-        out: &mut Vec<Exchange>,
-    ) {
-        match header.kind {
-            kind::HEADERS | kind::PUSH_PROMISE => {
-                self.begin_block(direction, times, header, None, out);
-            }
-            kind::CONTINUATION => {
-                if let Some(block) = &mut self.side(direction).block {
-                    block.broken = true;
-                }
-                self.continue_block(direction, times.1, header, &[], out);
-            }
-            kind::RST_STREAM => self.end_stream(header.stream, times.1, out),
-            _ => {}
-        }
-    }
-
-    fn begin_block(
         &mut self,
         direction: Direction,
         (started, time): (KTime, KTime),
         header: Header,
-        bytes: Option<&[u8]>,
+        payload: Option<&[u8]>,
         out: &mut Vec<Exchange>,
     ) {
-        let side = self.side(direction);
-        if side.block.is_some() {
-            // The block before was never ended: frames are missing.
-            side.fields.forget();
-        }
-        let promised = header.kind == kind::PUSH_PROMISE;
-        side.block = Some(Block {
-            stream: header.stream,
-            promised,
-            ends_stream: !promised && header.has(flag::END_STREAM),
-            started,
-            bytes: bytes.unwrap_or_default().to_vec(),
-            broken: bytes.is_none(),
-        });
-        if header.has(flag::END_HEADERS) {
-            self.end_block(direction, time, out);
-        }
-    }
-
-    fn continue_block(
-        &mut self,
-        direction: Direction,
-        time: KTime,
-        header: Header,
-        bytes: &[u8],
-        out: &mut Vec<Exchange>,
-    ) {
-        let limit = self.limits.head_bytes;
-        let side = self.side(direction);
-        match &mut side.block {
-            Some(block) if block.stream == header.stream => {
-                let room = limit.saturating_sub(block.bytes.len());
-                block.broken |= room < bytes.len();
-                if !block.broken {
-                    block.bytes.extend_from_slice(bytes);
-                }
-            }
-            // Its beginning was not seen.
-            _ => side.fields.forget(),
-        }
-        if header.has(flag::END_HEADERS) {
-            self.end_block(direction, time, out);
-        }
-    }
-
-    fn end_block(&mut self, direction: Direction, time: KTime, out: &mut Vec<Exchange>) {
-        let side = self.side(direction);
-        let Some(block) = side.block.take() else {
-            self.entered = true;
-            return;
+        let blocks = &mut self.side(direction).blocks;
+        let head = match header.kind {
+            kind::HEADERS | kind::PUSH_PROMISE => blocks.begin(header, payload, started),
+            kind::CONTINUATION => blocks.go_on(header, payload),
+            kind::RST_STREAM => return self.end_stream(header.stream, time, out),
+            kind::GOAWAY => return self.go_away(direction, time, payload.unwrap_or_default(), out),
+            _ => return,
         };
-        let mut fields = Fields::default();
-        if block.broken {
-            side.fields.forget();
-            self.entered = true;
-        } else if side
-            .fields
-            .decode(&block.bytes, &mut |field| fields.push(&field))
-            .is_err()
-        {
+        if let Some(head) = head {
+            self.head(direction, time, head, out);
+        }
+    }
+
+    /// Takes what a header block says.
+    fn head(&mut self, direction: Direction, time: KTime, head: Head, out: &mut Vec<Exchange>) {
+        self.entered |= head.is_broken;
+        if head.is_malformed {
             self.fault.get_or_insert(Fault::BrokenFields);
         }
-        // Streams with an even number are pushed.
-        if block.promised || block.stream.is_multiple_of(2) {
+        if head.is_pushed {
             return;
         }
-        match fields.role() {
-            Some(Role::Request) => self.requests_from = Some(direction),
-            Some(Role::Response) => self.requests_from = Some(opposite(direction)),
-            None => {}
+        if self.requests_from.is_none()
+            && let Some(role) = head.fields.role()
+        {
+            let client = match role {
+                Role::Request => direction,
+                Role::Response => opposite(direction),
+            };
+            self.requests_from = Some(client);
+            self.end_lone_responses(client, time, out);
         }
-        self.head(direction, (block.started, time), block.stream, fields, out);
-        if block.ends_stream {
-            self.end_half(direction, block.stream, time, None, out);
+        let (stream, ends_stream) = (head.stream, head.ends_stream);
+        self.begin_or_end(direction, time, head, out);
+        if ends_stream {
+            self.end_half(direction, stream, time, None, out);
         }
     }
 
@@ -399,18 +302,21 @@ impl Http2 {
         })
     }
 
-    /// Takes the fields that begin a message, or end one.
-    fn head(
+    /// Takes the fields that begin a message, or stand at its end.
+    fn begin_or_end(
         &mut self,
         direction: Direction,
-        (started, time): (KTime, KTime),
-        id: u32,
-        fields: Fields,
+        time: KTime,
+        Head {
+            stream: id,
+            started,
+            fields,
+            ..
+        }: Head,
         out: &mut Vec<Exchange>,
     ) {
         let role = self.role(direction);
-        let is_request = role == Some(Role::Request);
-        if !self.has_stream(id, is_request, time, out) {
+        if !self.has_stream(id, role == Some(Role::Request), time, out) {
             return;
         }
         let (limits, held) = (self.limits, self.buffered_bytes());
@@ -546,6 +452,18 @@ impl Http2 {
         }
     }
 
+    /// Puts out what turns out to be responses whose requests were not seen.
+    fn end_lone_responses(&mut self, client: Direction, time: KTime, out: &mut Vec<Exchange>) {
+        let streams = self.streams.iter_mut();
+        let lone = streams.filter_map(|(&id, stream)| {
+            let ended = matches!(stream.half(opposite(client)), Half::Done(_));
+            (ended && matches!(stream.half(client), Half::Idle)).then_some(id)
+        });
+        for id in lone.collect::<Vec<_>>() {
+            self.end_stream(id, time, out);
+        }
+    }
+
     /// Ends a stream and puts out what there is of it.
     fn end_stream(&mut self, id: u32, time: KTime, out: &mut Vec<Exchange>) {
         let Some(mut stream) = self.streams.remove(&id) else {
@@ -570,22 +488,4 @@ impl Http2 {
             response,
         });
     }
-}
-
-/// The header block in a frame that begins one, without what stands around it; `None` if there is less
-/// than what must stand around it.
-fn block_of(header: Header, payload: &[u8]) -> Option<&[u8]> {
-    let mut block = payload;
-    if header.has(flag::PADDED) {
-        let (&length, rest) = block.split_first()?;
-        let end = rest.len().checked_sub(usize::from(length))?;
-        block = rest.get(..end)?;
-    }
-    if header.kind == kind::PUSH_PROMISE {
-        // The number of the promised stream.
-        block = block.get(4..)?;
-    } else if header.has(flag::PRIORITY) {
-        block = block.get(5..)?;
-    }
-    Some(block)
 }

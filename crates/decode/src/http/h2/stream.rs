@@ -4,7 +4,7 @@ use agentsight_model::{Direction, KTime};
 
 use crate::http::Limits;
 use crate::http::body::BodyReader;
-use crate::http::message::{Flaw, Message};
+use crate::http::message::{Flaw, Message, StartLine};
 
 /// What goes over a stream, by direction.
 #[derive(Default)]
@@ -50,7 +50,10 @@ impl Half {
     /// Begins a message while `held` bytes are in memory.
     pub(super) fn open(message: Message, limits: Limits, held: usize) -> Self {
         let keep = limits.keep_for(&message, held);
-        let reader = BodyReader::new(&message.headers, keep, limits.decoded_bytes);
+        let mut reader = BodyReader::new(&message.headers, keep, limits.decoded_bytes);
+        if message.start == StartLine::Unseen {
+            reader.expect_any_coding();
+        }
         Self::Open(Box::new(OpenMessage { message, reader }))
     }
 

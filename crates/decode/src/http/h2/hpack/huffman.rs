@@ -91,6 +91,22 @@ pub(super) fn decode(coded: &[u8]) -> Option<Vec<u8>> {
     }
 }
 
+/// Encodes a string.
+#[cfg(test)]
+pub(super) fn encode(text: &[u8]) -> Vec<u8> {
+    let mut bits = Vec::new();
+    for byte in text {
+        let holds = |group: &&Group| group.symbols.contains(byte);
+        let group = GROUPS.iter().find(holds).unwrap();
+        let offset = group.symbols.iter().position(|s| s == byte).unwrap() as u32;
+        let code = group.first + (offset << (32 - group.bits));
+        bits.extend((0..group.bits).map(|bit| code << bit >> 31));
+    }
+    bits.resize(bits.len().next_multiple_of(8), 1);
+    let byte = |bits: &[u32]| bits.iter().fold(0, |byte, bit| byte << 1 | *bit as u8);
+    bits.chunks(8).map(byte).collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -133,6 +149,7 @@ mod tests {
                 Some(text.as_bytes()),
                 "{text}"
             );
+            assert_eq!(encode(text.as_bytes()), hex(coded), "{text}");
         }
     }
 
