@@ -3,8 +3,9 @@
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::ops::Range;
+use std::rc::Rc;
 
-use super::Isa;
+use super::{Isa, Work};
 use crate::LocateError;
 use crate::elf::Elf;
 use crate::scan::Scanner;
@@ -15,12 +16,15 @@ const LEAD_BYTES: u8 = 64;
 const LEAD_BEGINS: usize = 16;
 /// What functions are aligned to that jumps may go to.
 const JUMP_ALIGNMENT: u64 = 16;
+/// Targets below an address that are looked at.
+const MAX_NEAR: usize = 64;
 /// Calls that are kept for one target.
 const MAX_WITNESSES: usize = 4;
 
 /// Possible first instructions, in the parts of the code that were asked for.
 pub(crate) struct Entries<'a> {
     elf: &'a Elf<'a>,
+    work: Rc<Work>,
     isa: &'static Isa,
     called: BTreeMap<u64, Target>,
     jumped: BTreeMap<u64, Target>,
@@ -38,9 +42,10 @@ struct Target {
 }
 
 impl<'a> Entries<'a> {
-    pub(crate) fn new(elf: &'a Elf<'a>) -> Self {
+    pub(crate) fn new(elf: &'a Elf<'a>, work: &Rc<Work>) -> Self {
         Self {
             elf,
+            work: Rc::clone(work),
             isa: Isa::of(elf.machine),
             called: BTreeMap::new(),
             jumped: BTreeMap::new(),
@@ -83,7 +88,7 @@ impl<'a> Entries<'a> {
 
     /// Functions that are called and begin in `range`, the last one first.
     pub(crate) fn called_in(&self, range: Range<u64>) -> impl Iterator<Item = (u64, String)> {
-        let candidates = self.called.range(range).rev();
+        let candidates = self.called.range(range).rev().take(MAX_NEAR);
         let real = candidates.filter(|(address, _)| self.is_called(**address));
         real.map(|(address, target)| (*address, format!("target of {} calls", target.count)))
     }
@@ -91,15 +96,12 @@ impl<'a> Entries<'a> {
     /// What is jumped to in `range`, or has its address kept in data, the last one first. The turns of a
     /// loop are jumps, too, and a table of a `switch` keeps addresses.
     pub(crate) fn mentioned_in(&self, range: Range<u64>) -> impl Iterator<Item = (u64, String)> {
-        let jumped = self
-            .jumped
-            .range(range.clone())
+        let jumps = self.jumped.range(range.clone()).rev().take(MAX_NEAR);
+        let jumped = jumps
             .filter(|(_, target)| self.is_witnessed(target))
             .map(|(address, target)| (*address, format!("target of {} jumps", target.count)));
-        let pointed = self
-            .pointed
-            .range(range)
-            .map(|address| (*address, "its address is kept in data".to_owned()));
+        let pointers = self.pointed.range(range).rev().take(MAX_NEAR);
+        let pointed = pointers.map(|address| (*address, "its address is kept in data".to_owned()));
         let mut all: Vec<(u64, String)> = jumped.chain(pointed).collect();
         all.sort_by_key(|(address, _)| std::cmp::Reverse(*address));
         all.into_iter()
@@ -147,7 +149,7 @@ impl<'a> Entries<'a> {
 
     fn meets(&self, code: &[u8], first: u64, skip: usize, address: u64) -> bool {
         let mut here = first.saturating_add(skip as u64);
-        while here < address {
+        while here < address && self.work.take() {
             let at = usize::try_from(here.saturating_sub(first)).unwrap_or(usize::MAX);
             let step = (self.isa.decode)(code.get(at..).unwrap_or_default(), here);
             // A byte that makes no sense is where to begin again.

@@ -103,30 +103,45 @@ pub(crate) enum Effect {
     Store(Option<Register>),
 }
 
-/// How many instructions may be decoded or looked at for one file: fifty times what the largest known
-/// program needs, and about a second.
-const MAX_WORK: u64 = 20_000_000;
+/// How many instructions may be decoded or looked at for one file: fifty times what any known program needs,
+/// and less than half a second.
+const MAX_WORK: u64 = 4_000_000;
+/// How many instructions may be kept for one file: twenty times what any known program needs, and about 40 MB.
+const MAX_KEPT: usize = 1 << 18;
 
 /// What is left of the work that may be done for one file.
-pub(crate) struct Work(Cell<u64>);
+pub(crate) struct Work {
+    left: Cell<u64>,
+    room: Cell<usize>,
+}
 
 impl Default for Work {
     fn default() -> Self {
-        Self(Cell::new(MAX_WORK))
+        Self {
+            left: Cell::new(MAX_WORK),
+            room: Cell::new(MAX_KEPT),
+        }
     }
 }
 
 impl Work {
     /// Whether one more instruction may be looked at.
     pub(crate) fn take(&self) -> bool {
-        let left = self.0.get();
-        self.0.set(left.saturating_sub(1));
+        let left = self.left.get();
+        self.left.set(left.saturating_sub(1));
         left > 0
+    }
+
+    /// Whether `count` more instructions may be kept.
+    pub(crate) fn keep(&self, count: usize) -> bool {
+        let room = self.room.get();
+        self.room.set(room.saturating_sub(count));
+        room > count
     }
 
     /// Whether nothing is left.
     pub(crate) fn is_used_up(&self) -> bool {
-        self.0.get() == 0
+        self.left.get() == 0 || self.room.get() == 0
     }
 }
 

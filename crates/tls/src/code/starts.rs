@@ -40,11 +40,12 @@ pub(crate) struct Starts<'a> {
 
 impl<'a> Starts<'a> {
     pub(crate) fn new(elf: &'a Elf<'a>) -> Result<Self, LocateError> {
+        let work = Rc::default();
         Ok(Self {
             elf,
             unwind: UnwindTable::read(elf)?,
-            entries: Entries::new(elf),
-            work: Rc::default(),
+            entries: Entries::new(elf, &work),
+            work,
         })
     }
 
@@ -66,7 +67,7 @@ impl<'a> Starts<'a> {
         addresses: &[u64],
     ) -> Result<Vec<Resolved>, LocateError> {
         let mut found = BTreeMap::new();
-        let left = assign(addresses, &mut found, |address| self.by_unwind(address))?;
+        let left = self.assign(addresses, &mut found, |address| self.by_unwind(address))?;
         let (uncovered, _): (Vec<u64>, Vec<u64>) = left
             .into_iter()
             .partition(|address| self.covering(*address).is_none());
@@ -74,12 +75,38 @@ impl<'a> Starts<'a> {
             return Ok(found.into_values().collect());
         }
         self.entries.learn_calls(scanner, &windows(&uncovered))?;
-        let left = assign(&uncovered, &mut found, |address| self.by_calls(address))?;
+        let left = self.assign(&uncovered, &mut found, |address| self.by_calls(address))?;
         if !left.is_empty() {
             self.entries.learn_pointers(scanner, &windows(&left))?;
-            assign(&left, &mut found, |address| self.by_mentions(address))?;
+            self.assign(&left, &mut found, |address| self.by_mentions(address))?;
         }
         Ok(found.into_values().collect())
+    }
+
+    /// Gives each of `addresses` to the function that holds it, one known already or one that `find` finds.
+    /// Returns the addresses that are left.
+    fn assign(
+        &self,
+        addresses: &[u64],
+        found: &mut BTreeMap<u64, Resolved>,
+        find: impl Fn(u64) -> Result<Option<(Start, Routine)>, LocateError>,
+    ) -> Result<Vec<u64>, LocateError> {
+        let mut left = Vec::new();
+        for address in addresses {
+            let mut known = found.range_mut(..=address).rev().take(MAX_KNOWN);
+            if let Some((_, (_, _, held))) =
+                known.find(|(_, (_, r, _))| r.step_at(*address).is_some())
+            {
+                held.push(*address);
+            } else if let Some((start, routine)) = find(*address)?
+                && self.work.keep(routine.steps.len())
+            {
+                found.insert(start.address, (start, routine, vec![*address]));
+            } else {
+                left.push(*address);
+            }
+        }
+        Ok(left)
     }
 
     fn by_unwind(&self, address: u64) -> Result<Option<(Start, Routine)>, LocateError> {
@@ -154,28 +181,6 @@ impl<'a> Starts<'a> {
             .is_some_and(|unwind| unwind.begins_at(address));
         is_listed || self.entries.is_certain(address)
     }
-}
-
-/// Gives each of `addresses` to the function that holds it, one known already or one that `find` finds.
-/// Returns the addresses that are left.
-fn assign(
-    addresses: &[u64],
-    found: &mut BTreeMap<u64, Resolved>,
-    find: impl Fn(u64) -> Result<Option<(Start, Routine)>, LocateError>,
-) -> Result<Vec<u64>, LocateError> {
-    let mut left = Vec::new();
-    for address in addresses {
-        let mut known = found.range_mut(..=address).rev().take(MAX_KNOWN);
-        if let Some((_, (_, _, held))) = known.find(|(_, (_, r, _))| r.step_at(*address).is_some())
-        {
-            held.push(*address);
-        } else if let Some((start, routine)) = find(*address)? {
-            found.insert(start.address, (start, routine, vec![*address]));
-        } else {
-            left.push(*address);
-        }
-    }
-    Ok(left)
 }
 
 /// Where the function of `address` may begin.

@@ -22,8 +22,9 @@ use crate::{LocateError, Options};
 const CHUNK_BYTES: usize = 1 << 20;
 /// Places of one needle beyond this number are ignored: an anchor is rare, or it is no anchor.
 const MAX_HITS_PER_NEEDLE: usize = 256;
-/// References or calls beyond this number are ignored: twenty times what the largest known program has.
-const MAX_HITS: usize = 1 << 16;
+/// References, calls or pointers beyond this number are ignored. The largest known program has 5,000 calls into
+/// the parts that are looked at.
+const MAX_HITS: usize = 1 << 18;
 const RELOCATION_BYTES: usize = 24;
 
 /// Passes over the segments of one file, within a budget of bytes.

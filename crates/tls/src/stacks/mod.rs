@@ -132,7 +132,7 @@ impl<'a> Inspection<'a> {
         self.constants.get(constant).map_or(&[], Vec::as_slice)
     }
 
-    /// Where the strings begin that hold the hits of `constant`, with their text up to the hit's start.
+    /// Where the strings begin that end with the hits of `constant`, with their text.
     pub(crate) fn string_starts(&self, constant: &[u8]) -> Result<Vec<(u64, String)>, LocateError> {
         let mut starts = Vec::new();
         for hit in self.constant(constant) {
