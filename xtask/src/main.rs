@@ -9,6 +9,7 @@
 mod agents;
 mod bench;
 mod demo;
+mod eval_tls;
 mod failure;
 mod run;
 mod setup;
@@ -24,9 +25,21 @@ usage: cargo xtask COMMAND
   setup            checks what building needs and installs what is missing with apt-get
   demo             setup, a release build, and the demo
   test [--all]     setup, then every suite; --all adds real agents, if they are installed
+  gen              makes the generated sources again: crates/wire/src/generated.rs
   bench [--pairs N] [--only WORKLOAD]
                    what watching costs: exec-burst, open-burst, tls-echo
+  eval tls [--releases N] [--only PROGRAM]
+                   which releases of agents can be read: writes docs/reference/tls.md
 ";
+
+/// The Rust mirror of the wire records, from the BTF of the kernel programs.
+fn generate() -> Result<(), Failure> {
+    run::step(
+        run::cargo()
+            .args(["test", "-p", "agentsight-bpf", "--test", "wire_layout"])
+            .env("AGENTSIGHT_WRITE_GENERATED", "1"),
+    )
+}
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
@@ -36,7 +49,10 @@ fn main() -> ExitCode {
         ["demo"] => demo::run(),
         ["test"] => suites::run(false),
         ["test", "--all"] => suites::run(true),
+        ["gen"] => generate(),
         ["bench", options @ ..] => bench::run(options),
+        ["eval", "tls", options @ ..] => eval_tls::run(options),
+        ["eval", "tls-inspect", agentsight, file] => eval_tls::inspect_and_measure(agentsight, file),
         ["workload", name, result_file] => bench::workload::run(name, result_file),
         ["help" | "--help" | "-h"] => {
             print!("{USAGE}");
