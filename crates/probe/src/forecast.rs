@@ -6,11 +6,13 @@
 //! brings along for its launcher script.
 
 use std::ffi::OsStr;
-use std::fs::{self, File};
+use std::fs;
 use std::io::Read;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
+
+use crate::images::open_regular;
 
 /// Folder entries looked at in an npm package.
 const MAX_ENTRIES: usize = 20_000;
@@ -50,8 +52,8 @@ fn resolve(name: &OsStr, cwd: &Path, search: Option<&OsStr>) -> Option<PathBuf> 
 /// A script's interpreter, and the program that `env` finds for it.
 fn interpreters(script: &Path, search: Option<&OsStr>) -> Vec<PathBuf> {
     let mut head = [0; MAX_SHEBANG_BYTES];
-    let count = File::open(script)
-        .and_then(|mut file| file.read(&mut head))
+    let count = open_regular(script)
+        .and_then(|(mut file, _)| file.read(&mut head).ok())
         .unwrap_or(0);
     let line = head[..count]
         .split(|&byte| byte == b'\n')
@@ -164,6 +166,15 @@ mod tests {
         assert!(found.contains(&native), "{found:?}");
         assert!(found.contains(&script), "{found:?}");
         assert!(!found.iter().any(|path| path.ends_with("other/large")));
+    }
+
+    #[test]
+    fn a_pipe_holds_nobody_up() {
+        let folder = tempfile::tempdir().unwrap();
+        let pipe = folder.path().join("pipe");
+        nix::unistd::mkfifo(&pipe, nix::sys::stat::Mode::S_IRWXU).unwrap();
+        assert!(open_regular(&pipe).is_none());
+        assert_eq!(programs(pipe.as_os_str(), Path::new("/"), None).len(), 1);
     }
 
     #[test]

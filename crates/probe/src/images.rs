@@ -5,9 +5,9 @@
 //! or container it is used.
 
 use std::collections::HashMap;
-use std::fs::File;
+use std::fs::{File, Metadata, OpenOptions};
 use std::os::fd::AsRawFd;
-use std::os::unix::fs::MetadataExt;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use agentsight_bpf::AgentsightSkel;
@@ -76,14 +76,11 @@ impl Images {
         name: &Path,
     ) -> Result<ImageReport, ProbeError> {
         // A file that is gone again was used by a process that is gone again.
-        let Ok(file) = File::open(open_path) else {
-            return Ok(ImageReport::Nothing);
-        };
-        let Ok(metadata) = file.metadata() else {
+        let Some((file, metadata)) = open_regular(open_path) else {
             return Ok(ImageReport::Nothing);
         };
         let identity = (metadata.dev(), metadata.ino());
-        if !metadata.is_file() || self.seen.contains_key(&identity) {
+        if self.seen.contains_key(&identity) {
             return Ok(ImageReport::Nothing);
         }
         self.seen.insert(identity, None);
@@ -149,6 +146,19 @@ impl Images {
         self.blind.push((name.to_owned(), reason.clone()));
         ImageReport::Blind(reason)
     }
+}
+
+/// Opens a regular file for reading, and nothing else: a pipe would hold us up, a device may act when it is
+/// opened, and the path may come from a command line.
+pub(crate) fn open_regular(path: &Path) -> Option<(File, Metadata)> {
+    let found = OpenOptions::new()
+        .read(true)
+        .custom_flags(libc::O_PATH)
+        .open(path)
+        .ok()?;
+    let metadata = found.metadata().ok().filter(Metadata::is_file)?;
+    let file = File::open(format!("/proc/self/fd/{}", found.as_raw_fd())).ok()?;
+    Some((file, metadata))
 }
 
 /// Why a file with a TLS stack has nothing to attach to.

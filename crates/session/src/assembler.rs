@@ -5,6 +5,7 @@
 //! [`AssemblerOptions::max_streams`] or [`AssemblerOptions::max_buffered_bytes`] the streams that were
 //! quiet the longest are ended, and their end says so.
 
+use std::borrow::Cow;
 use std::collections::{BTreeSet, HashMap};
 
 use agentsight_decode::http::{Connection, Exchange, Limits};
@@ -146,13 +147,40 @@ impl Assembler {
         }
     }
 
-    /// Replaces secrets in a fact that did not come out of a stream: command lines.
+    /// Replaces secrets in a fact that did not come out of a stream: command lines and names of files.
     pub fn redact_event(&self, event: &mut Event) {
         match &mut event.body {
-            EventBody::ProcessExec(exec) => self.redactor.argv(&mut exec.argv),
-            EventBody::ProcessSeen(seen) => self.redactor.argv(&mut seen.argv),
-            EventBody::SessionStart(start) => self.redactor.argv(&mut start.command),
+            EventBody::SessionStart(start) => {
+                self.redactor.argv(&mut start.command);
+                self.name(&mut start.cwd);
+            }
+            EventBody::ProcessExec(exec) => {
+                self.redactor.argv(&mut exec.argv);
+                self.name(&mut exec.exe.path);
+                self.name(&mut exec.filename);
+                self.name(&mut exec.cwd);
+                if let Some(interpreter) = &mut exec.interpreter {
+                    self.name(interpreter);
+                }
+            }
+            EventBody::ProcessSeen(seen) => {
+                self.redactor.argv(&mut seen.argv);
+                self.name(&mut seen.exe.path);
+                self.name(&mut seen.cwd);
+            }
+            EventBody::FileOpen(open) => self.name(&mut open.file.path),
+            EventBody::FileDelete(delete) => self.name(&mut delete.file.path),
+            EventBody::FileRename(rename) => {
+                self.name(&mut rename.from.path);
+                self.name(&mut rename.to.path);
+            }
             _ => {}
+        }
+    }
+
+    fn name(&self, name: &mut String) {
+        if let Cow::Owned(redacted) = self.redactor.text(name) {
+            *name = redacted;
         }
     }
 
