@@ -1,0 +1,264 @@
+//! Wherever the TLS library lies, and however short it is used: copies of one's own, other mount
+//! namespaces, overlays, files that are gone, programs that end at once.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use crate::builds::static_openssl;
+use crate::support::{PYTHON, Site};
+use crate::talk::{Talk, script, skip, text};
+
+/// OpenSSL's libraries, of the distribution.
+fn openssl_libraries() -> Vec<PathBuf> {
+    let listed = Command::new("ldd").arg("/usr/bin/curl").output().unwrap();
+    let listed = String::from_utf8(listed.stdout).unwrap();
+    let libraries: Vec<PathBuf> = listed
+        .split_ascii_whitespace()
+        .filter(|word| {
+            word.starts_with('/') && (word.contains("libssl.") || word.contains("libcrypto."))
+        })
+        .map(PathBuf::from)
+        .collect();
+    assert_eq!(libraries.len(), 2, "{listed}");
+    libraries
+}
+
+fn copy_libraries(folder: &Path) {
+    fs::create_dir_all(folder).unwrap();
+    for library in openssl_libraries() {
+        fs::copy(&library, folder.join(library.file_name().unwrap())).unwrap();
+    }
+}
+
+/// `env` with the library path that leads to copies.
+fn with_libraries(folder: &Path) -> String {
+    format!("LD_LIBRARY_PATH={}", folder.display())
+}
+
+fn libssl_in(folder: &Path) -> String {
+    let library = &openssl_libraries()
+        .into_iter()
+        .find(|path| path.to_string_lossy().contains("libssl."))
+        .unwrap();
+    text(&folder.join(library.file_name().unwrap()))
+}
+
+#[test]
+#[ignore = "needs root"]
+fn a_copy_of_libssl() {
+    let talk = Talk::new(4, 50_000);
+    let folder = talk.site.path("lib");
+    copy_libraries(&folder);
+    talk.run(&[
+        "env",
+        &with_libraries(&folder),
+        PYTHON,
+        &script("post.py"),
+        "one",
+    ])
+    .end()
+    .ok();
+    talk.assert_recorded();
+}
+
+#[test]
+#[ignore = "needs root"]
+fn a_copy_of_libssl_that_is_removed_once_it_is_loaded() {
+    let talk = Talk::new(4, 50_000);
+    let folder = talk.site.path("lib");
+    copy_libraries(&folder);
+    let mode = format!("forget={},one", libssl_in(&folder));
+    talk.run(&[
+        "env",
+        &with_libraries(&folder),
+        PYTHON,
+        &script("post.py"),
+        &mode,
+    ])
+    .end()
+    .ok();
+    talk.assert_recorded();
+    assert!(!Path::new(&libssl_in(&folder)).exists());
+}
+
+#[test]
+#[ignore = "needs root"]
+fn a_program_that_removes_its_own_file() {
+    let program = match static_openssl() {
+        Ok(program) => program,
+        Err(reason) => return skip("a client with OpenSSL inside", &reason),
+    };
+    let talk = Talk::new(4, 50_000);
+    let copy = talk.site.path("forgotten");
+    fs::copy(program, &copy).unwrap();
+    talk.run(&[&text(&copy), "forget"]).end().ok();
+    talk.assert_recorded();
+    assert!(!copy.exists());
+}
+
+/// A client in a mount namespace of its own, in which `prepare` has put the libraries into `$LIBRARIES`.
+#[track_caller]
+fn in_mount_namespace(prepare: &str) {
+    let talk = Talk::new(4, 50_000);
+    for name in ["originals", "private"] {
+        fs::create_dir(talk.site.path(name)).unwrap();
+    }
+    copy_libraries(&talk.site.path("originals"));
+    let script = format!(
+        "ORIGINALS={}; LIBRARIES={}; set -e; {prepare}; LD_LIBRARY_PATH=$LIBRARIES exec \"$@\"",
+        talk.site.path("originals").display(),
+        talk.site.path("private").display(),
+    );
+    talk.run(&[
+        "unshare",
+        "--mount",
+        "/bin/sh",
+        "-c",
+        &script,
+        "sh",
+        PYTHON,
+        &crate::talk::script("post.py"),
+        "one",
+    ])
+    .end()
+    .ok();
+    talk.assert_recorded();
+    let left = fs::read_dir(talk.site.path("private")).unwrap().count();
+    assert_eq!(left, 0, "the mount was not private");
+}
+
+#[test]
+#[ignore = "needs root"]
+fn a_copy_of_libssl_in_another_mount_namespace() {
+    in_mount_namespace("mount -t tmpfs none $LIBRARIES; cp $ORIGINALS/* $LIBRARIES");
+}
+
+#[test]
+#[ignore = "needs root"]
+fn libssl_in_an_overlay() {
+    in_mount_namespace(
+        "mount -t tmpfs none $LIBRARIES; cd $LIBRARIES; mkdir low up work all; cp $ORIGINALS/* low; \
+         mount -t overlay none -o lowerdir=low,upperdir=up,workdir=work all; LIBRARIES=$LIBRARIES/all",
+    );
+}
+
+#[test]
+#[ignore = "needs root"]
+fn libssl_under_another_root() {
+    in_mount_namespace(
+        "mount -t tmpfs none $LIBRARIES; cp $ORIGINALS/* $LIBRARIES; mkdir $LIBRARIES/root; \
+         mount --rbind / $LIBRARIES/root; mkdir -p $LIBRARIES/root/run/agentsight-test; \
+         mount -t tmpfs none $LIBRARIES/root/run/agentsight-test; \
+         cp $ORIGINALS/* $LIBRARIES/root/run/agentsight-test; \
+         LIBRARIES=/run/agentsight-test; set -- chroot $(dirname $ORIGINALS)/private/root \"$@\"",
+    );
+}
+
+#[test]
+#[ignore = "needs root"]
+fn fifty_short_lived_clients() {
+    const COUNT: usize = 50;
+    let talk = Talk::with_answer("Short.", COUNT, 300);
+    let commands: Vec<String> = talk
+        .bodies()
+        .iter()
+        .map(|body| {
+            format!(
+                "curl -sSf -o /dev/null --cacert {} --data-binary @{} {}",
+                talk.ca(),
+                text(body),
+                talk.endpoint()
+            )
+        })
+        .collect();
+    talk.site.run_script(&commands.join(" && ")).end().ok();
+    let recorded = talk.assert_recorded();
+    assert_eq!(recorded.document.coverage.tls.streams, COUNT as u64);
+}
+
+/// A file that nobody has seen before, with the TLS library inside, started by a program that is watched.
+#[test]
+#[ignore = "needs root"]
+fn short_lived_clients_of_a_program_that_is_new() {
+    let program = match static_openssl() {
+        Ok(program) => program,
+        Err(reason) => return skip("a client with OpenSSL inside", &reason),
+    };
+    let talk = Talk::with_answer("Short.", 10, 300);
+    let commands: Vec<String> = talk
+        .bodies()
+        .iter()
+        .enumerate()
+        .map(|(number, body)| {
+            let copy = text(&talk.site.path(&format!("client-{number}")));
+            fs::copy(&program, &copy).unwrap();
+            format!(
+                "{copy} one {} {} {}",
+                talk.server.url(),
+                talk.ca(),
+                text(body)
+            )
+        })
+        .collect();
+    talk.site.run_script(&commands.join(" && ")).end().ok();
+    talk.assert_recorded();
+}
+
+#[test]
+#[ignore = "needs root"]
+fn a_process_that_has_loaded_and_removed_its_library_before_it_is_watched() {
+    let talk = Talk::new(4, 50_000);
+    let folder = talk.site.path("lib");
+    copy_libraries(&folder);
+    let go = talk.site.path("go");
+    let mode = format!("forget={},wait={},one", libssl_in(&folder), go.display());
+    let client = talk.command(&[PYTHON, &script("post.py"), &mode]);
+    let mut client = crate::support::Call::new("env")
+        .args([with_libraries(&folder)])
+        .args(client)
+        .start();
+    let library = PathBuf::from(libssl_in(&folder));
+    client.wait_until("the library is loaded", |_| !library.exists());
+    let pid = client.pid().to_string();
+    let mut watching = talk
+        .site
+        .agentsight(["attach", "--quiet", "--pid", &pid])
+        .start();
+    let store = talk.site.store();
+    watching.wait_until("it watches", |_| has_begun(&store));
+    fs::write(go, "").unwrap();
+    client.end().ok();
+    watching.end().ok();
+    talk.assert_recorded();
+}
+
+/// Whether a session has been begun in the store.
+fn has_begun(store: &Path) -> bool {
+    fs::read_dir(store.join("sessions")).is_ok_and(|mut sessions| {
+        sessions.any(|session| {
+            fs::read_dir(session.unwrap().path()).is_ok_and(|files| files.count() > 0)
+        })
+    })
+}
+
+/// Plaintext of a process that is not watched stays in the kernel, though its library is probed.
+#[test]
+#[ignore = "needs root"]
+fn nothing_of_other_processes() {
+    let talk = Talk::new(2, 2_000);
+    let site = Site::new();
+    let outsider = talk.command(&[PYTHON, &script("post.py"), "one"]);
+    let mut watching = site.run_script("sleep 2").start();
+    let store = site.store();
+    watching.wait_until("it watches", |_| has_begun(&store));
+    crate::support::Call::new(&outsider[0])
+        .args(&outsider[1..])
+        .end()
+        .ok();
+    watching.end().ok();
+    let recorded = site.recorded();
+    assert_eq!(recorded.document.llm_calls, []);
+    assert_eq!(recorded.document.coverage.tls.plaintext_bytes, 0);
+    recorded.assert_without(&["model-0"]);
+}

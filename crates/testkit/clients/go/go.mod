@@ -1,0 +1,3 @@
+module agentsight.test/post
+
+go 1.19
