@@ -41,6 +41,10 @@ pub(crate) struct Replayed {
     pub(crate) document: SessionDocument,
     /// Places in the ledger that could not be read.
     damage: Vec<LedgerError>,
+    /// Records that were written, and are not there or could not be read.
+    missing_records: u64,
+    /// Whether the session ended in order, and the mark of that is not there.
+    end_is_missing: bool,
 }
 
 impl Replayed {
@@ -49,6 +53,16 @@ impl Replayed {
         for error in &self.damage {
             eprintln!("agentsight: {error}; `agentsight verify` tells what is missing");
         }
+        if self.missing_records > 0 {
+            eprintln!(
+                "agentsight: {} records of this session are missing; `agentsight verify` tells which",
+                self.missing_records
+            );
+        } else if self.end_is_missing {
+            eprintln!(
+                "agentsight: the end of this session's ledger is missing; `agentsight verify` tells more"
+            );
+        }
     }
 }
 
@@ -56,11 +70,18 @@ impl Replayed {
 pub(crate) fn replay(directory: &Path) -> anyhow::Result<Replayed> {
     let mut reader = Reader::open(directory)
         .with_context(|| format!("failed to read the session in `{}`", directory.display()))?;
+    // Before the records: a session that runs has more by the time that they are read.
+    let (written, ended) = agentsight_ledger::read_head(directory)
+        .map_or((0, false), |head| (head.records, head.closed));
     let mut graph = SessionGraph::default();
     let mut damage = Vec::new();
+    let mut read = 0_u64;
     for record in reader.by_ref() {
         match record {
-            Ok((seq, event)) => graph.apply(seq, &event),
+            Ok((seq, event)) => {
+                read = read.saturating_add(1);
+                graph.apply(seq, &event);
+            }
             Err(error) => damage.push(error),
         }
     }
@@ -70,5 +91,7 @@ pub(crate) fn replay(directory: &Path) -> anyhow::Result<Replayed> {
     Ok(Replayed {
         document: graph.document(),
         damage,
+        missing_records: written.saturating_sub(read),
+        end_is_missing: ended && !reader.is_closed(),
     })
 }

@@ -65,9 +65,12 @@ struct Subject {
 /// The ledgers that a directory means: its own, or those of all sessions of a store, among them sessions
 /// that the index knows and whose ledger is gone.
 fn subjects(directory: &Path) -> anyhow::Result<Vec<Subject>> {
-    let is_session = std::fs::read_dir(directory)?
-        .flatten()
-        .any(|entry| entry.file_name().to_string_lossy().ends_with(".seg"));
+    // Where it is no directory at all, the store says so.
+    let is_session = std::fs::read_dir(directory).is_ok_and(|entries| {
+        entries
+            .flatten()
+            .any(|entry| entry.file_name().to_string_lossy().ends_with(".seg"))
+    });
     if is_session {
         return Ok(vec![Subject {
             directory: directory.to_owned(),

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use agentsight_decode::records::{Decoder, Item};
-use agentsight_ledger::Writer;
+use agentsight_ledger::{LedgerError, Writer};
 use agentsight_model::document::SessionDocument;
 use agentsight_model::{
     ClassCounters, DropReason, Event, EventBody, EventClass, KTime, ProcessKey, SessionEnd,
@@ -77,6 +77,9 @@ pub(crate) struct Pipeline {
     last_flush: Instant,
     last_sync: Instant,
     write_error: Option<anyhow::Error>,
+    /// Since the last attempt to write has failed. Nothing is tried until it is time to flush: each attempt
+    /// costs as much as a block, and a full disk must not make us fall behind.
+    is_stuck: bool,
     // Buffers that are used again for each record.
     items: Vec<Item>,
     events: Vec<Event>,
@@ -111,6 +114,7 @@ impl Pipeline {
             last_flush: now,
             last_sync: now,
             write_error: None,
+            is_stuck: false,
             items: Vec::new(),
             events: Vec::new(),
         };
@@ -203,18 +207,28 @@ impl Pipeline {
     /// Writes a fact to the ledger and files it away.
     pub(crate) fn fact(&mut self, mut event: Event) {
         self.images.learn(&event);
+        if self.is_stuck {
+            self.lose(&event.body);
+            return;
+        }
         self.assembler.redact_event(&mut event);
         match self.writer.append(&event) {
             Ok(seq) => self.graph.apply(seq, &event),
             Err(error) => {
-                if let Some(class) = class_of(&event.body) {
-                    *self
-                        .lost
-                        .entry((class, DropReason::WriteFailed))
-                        .or_default() += 1;
-                }
+                self.is_stuck = matches!(error, LedgerError::Io { .. });
+                self.lose(&event.body);
                 self.write_error.get_or_insert(error.into());
             }
+        }
+    }
+
+    /// Counts a fact that could not be written.
+    fn lose(&mut self, body: &EventBody) {
+        if let Some(class) = class_of(body) {
+            *self
+                .lost
+                .entry((class, DropReason::WriteFailed))
+                .or_default() += 1;
         }
     }
 
@@ -233,7 +247,8 @@ impl Pipeline {
         }
     }
 
-    fn note(&mut self, result: Result<(), agentsight_ledger::LedgerError>) {
+    fn note(&mut self, result: Result<(), LedgerError>) {
+        self.is_stuck = result.is_err();
         if let Err(error) = result {
             self.write_error.get_or_insert(error.into());
         }
@@ -284,6 +299,10 @@ impl Pipeline {
         for event in events {
             self.fact(event);
         }
+        if self.is_stuck {
+            let flushed = self.writer.flush();
+            self.note(flushed);
+        }
         self.record_losses(kernel, time);
         let counters = self.counters(kernel);
         self.fact(Event {
@@ -314,6 +333,8 @@ impl Pipeline {
                 .copied()
                 .unwrap_or(0);
             let received = self.decoder.received().get(&class).copied().unwrap_or(0);
+            // Totals that were not written are no records that the kernel side has produced.
+            let write_failed = write_failed.min(received);
             counters.stored = received.saturating_sub(write_failed);
             for (reason, count) in [
                 (DropReason::WriteFailed, write_failed),

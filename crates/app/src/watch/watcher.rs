@@ -20,7 +20,7 @@ use anyhow::Context as _;
 use super::{Pipeline, PipelineOptions};
 use crate::cli::WatchArgs;
 use crate::failure::{FAILURE, Failure, NOT_FOUND, NOT_RUNNABLE};
-use crate::{report, terminal};
+use crate::{failure, report, terminal};
 
 /// Longest time between two looks at the rings. Bulk records do not wake us.
 const POLL: Duration = Duration::from_millis(10);
@@ -40,6 +40,8 @@ pub(crate) enum Subject {
 pub(crate) fn watch(subject: &Subject, arguments: &WatchArgs) -> anyhow::Result<ExitCode> {
     let mut sensor = Sensor::load()?;
     let mut store = Store::open(&arguments.store.store, Mode::Write)?;
+    let json = arguments.json.as_deref().map(JsonOutput::open);
+    let json = json.transpose()?;
     let user = RunAs::sudo_caller();
 
     launch::note_signals().context("failed to take over the signals")?;
@@ -86,21 +88,45 @@ pub(crate) fn watch(subject: &Subject, arguments: &WatchArgs) -> anyhow::Result<
             Ok(Outcome::Left)
         }
     };
-    session.wind_up()?;
-    let counters = sensor.control().counters()?;
+    let wound_up = session.wind_up();
     let status = match &outcome {
         Ok(Outcome::Ended(status)) => launch::code_and_signal(*status),
         _ => (None, None),
     };
-    let (document, head) = pipeline.end(clock::now(), root, &counters, status)?;
-    let blocks: Vec<_> = agentsight_ledger::blocks(&store.session_dir(&document.session.id)?)?
+    let recorded = wound_up
+        .and_then(|()| Ok(sensor.control().counters()?))
+        .and_then(|counters| pipeline.end(clock::now(), root, &counters, status))
+        .and_then(|(document, head)| file_away(&mut store, &document, &head).map(|()| document))
+        .and_then(|document| hand_over(&document, arguments, json));
+    conclude(outcome, recorded)
+}
+
+/// Puts an ended session into the index.
+fn file_away(
+    store: &mut Store,
+    document: &SessionDocument,
+    head: &agentsight_ledger::Head,
+) -> anyhow::Result<()> {
+    let directory = store.session_dir(&document.session.id)?;
+    let blocks: Vec<_> = agentsight_ledger::blocks(&directory)?
         .filter_map(Result::ok)
         .collect();
     store
-        .index_session(&document, &blocks, Some(&head))
-        .context("failed to index the session; its ledger is complete")?;
-    hand_over(&document, arguments)?;
-    Ok(outcome?.exit_code())
+        .index_session(document, &blocks, Some(head))
+        .context("failed to index the session; its ledger is complete")
+}
+
+/// The exit code. Watching never changes that of a command: what went wrong with the record is told.
+fn conclude(
+    outcome: anyhow::Result<Outcome>,
+    recorded: anyhow::Result<()>,
+) -> anyhow::Result<ExitCode> {
+    let outcome = outcome?;
+    match (recorded, &outcome) {
+        (Err(error), Outcome::Ended(_)) => eprint!("{}", failure::render(&error)),
+        (recorded, _) => recorded?,
+    }
+    Ok(outcome.exit_code())
 }
 
 /// Attaches to the programs that the command is about to run.
@@ -175,8 +201,16 @@ impl Watched<'_> {
     }
 
     fn follow_command(&mut self, running: &mut Running) -> anyhow::Result<ExitStatus> {
+        let mut blind = false;
         loop {
-            self.round()?;
+            if blind {
+                std::thread::sleep(POLL);
+            } else if let Err(error) = self.round() {
+                blind = true;
+                eprintln!(
+                    "agentsight: watching has failed, the command goes on unwatched: {error:#}"
+                );
+            }
             if let Some(signal) = launch::signal_to_forward() {
                 running.signal(signal);
             }
@@ -326,31 +360,42 @@ fn session_start(
 fn redaction_key(store: &Path) -> anyhow::Result<[u8; 32]> {
     let path = store.join("redaction.key");
     let context = || format!("failed to use `{}`", path.display());
-    let mut key = [0; 32];
-    let made = OpenOptions::new()
-        .write(true)
-        .create_new(true)
-        .mode(0o600)
-        .open(&path);
-    match made {
-        Ok(mut file) => {
-            File::open("/dev/urandom")
-                .and_then(|mut random| random.read_exact(&mut key))
-                .and_then(|()| file.write_all(&key))
-                .with_context(context)?;
-        }
-        Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {
-            File::open(&path)
-                .and_then(|mut file| file.read_exact(&mut key))
-                .with_context(context)?;
-        }
-        Err(error) => return Err(error).with_context(context),
+    if !path.exists() {
+        make_key(store, &path).with_context(context)?;
     }
+    let mut key = [0; 32];
+    File::open(&path)
+        .and_then(|mut file| file.read_exact(&mut key))
+        .with_context(context)?;
     Ok(key)
 }
 
+/// The key appears whole or not at all, and only once: others may be looking for it, or making one.
+fn make_key(store: &Path, path: &Path) -> std::io::Result<()> {
+    let mut key = [0; 32];
+    File::open("/dev/urandom")?.read_exact(&mut key)?;
+    let draft = store.join(format!("redaction.key.{}", ulid::Ulid::new()));
+    let mut file = OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .mode(0o600)
+        .open(&draft)?;
+    file.write_all(&key)?;
+    file.sync_all()?;
+    let linked = std::fs::hard_link(&draft, path);
+    std::fs::remove_file(&draft)?;
+    match linked {
+        Err(error) if error.kind() != std::io::ErrorKind::AlreadyExists => Err(error),
+        _ => Ok(()),
+    }
+}
+
 /// Prints the report and writes the document, as asked.
-fn hand_over(document: &SessionDocument, arguments: &WatchArgs) -> anyhow::Result<()> {
+fn hand_over(
+    document: &SessionDocument,
+    arguments: &WatchArgs,
+    json: Option<JsonOutput>,
+) -> anyhow::Result<()> {
     if !arguments.quiet {
         let options = report::ReportOptions {
             color: terminal::stderr_colour(),
@@ -360,19 +405,44 @@ fn hand_over(document: &SessionDocument, arguments: &WatchArgs) -> anyhow::Resul
         // The command's last line may have no end.
         let _ = write!(std::io::stderr().lock(), "\n{text}");
     }
-    match &arguments.json {
-        Some(path) => write_json(document, path),
-        None => Ok(()),
-    }
+    json.map_or(Ok(()), |output| output.write(document))
 }
 
-fn write_json(document: &SessionDocument, path: &PathBuf) -> anyhow::Result<()> {
-    let mut json = serde_json::to_string(document).context("failed to encode the session")?;
-    json.push('\n');
-    if path == Path::new("-") {
-        return terminal::print(&json).context("failed to write to standard output");
+/// Where the document goes. A file is opened before the command runs: what cannot be written is told
+/// before anything happens, and the command cannot put something else in its place.
+enum JsonOutput {
+    Stdout,
+    File(File, PathBuf),
+}
+
+impl JsonOutput {
+    fn open(path: &Path) -> anyhow::Result<Self> {
+        if path == Path::new("-") {
+            return Ok(Self::Stdout);
+        }
+        // What is there stays until there is something better.
+        let file = OpenOptions::new()
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .open(path)
+            .with_context(|| format!("failed to write `{}`", path.display()))?;
+        Ok(Self::File(file, path.to_owned()))
     }
-    File::create(path)
-        .and_then(|mut file| file.write_all(json.as_bytes()))
-        .with_context(|| format!("failed to write `{}`", path.display()))
+
+    fn write(self, document: &SessionDocument) -> anyhow::Result<()> {
+        let mut json = serde_json::to_string(document).context("failed to encode the session")?;
+        json.push('\n');
+        match self {
+            Self::Stdout => terminal::print(&json).context("failed to write to standard output"),
+            Self::File(mut file, path) => {
+                // A pipe or device has no length.
+                let is_regular = file.metadata().is_ok_and(|metadata| metadata.is_file());
+                let emptied = if is_regular { file.set_len(0) } else { Ok(()) };
+                emptied
+                    .and_then(|()| file.write_all(json.as_bytes()))
+                    .with_context(|| format!("failed to write `{}`", path.display()))
+            }
+        }
+    }
 }

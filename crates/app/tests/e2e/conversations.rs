@@ -15,8 +15,9 @@ const PROMPT: &str = "PROMPT-e2e-5b21: look around, and do as the model says.";
 
 fn script() -> Script {
     Script::new([
-        Turn::text("I look around: „Grüße\", 你好, 🦀.")
-            .tool(ToolRequest::shell("ls -l tools; cat config/credentials.ini | wc -c")),
+        Turn::text("I look around: „Grüße\", 你好, 🦀.").tool(ToolRequest::shell(
+            "ls -l tools; cat config/credentials.ini | wc -c",
+        )),
         Turn::text("Three things at once.")
             .tool(ToolRequest::write_file("notes.txt", "one\ntwo\n"))
             .tool(ToolRequest::read_file("README.txt"))
@@ -150,18 +151,32 @@ fn assert_same_tool_calls(session: &Recorded, truth: &[Exchange]) {
         if let Some(id) = &asked.id {
             assert_eq!(seen.id, *id);
         }
-        assert!(seen.result.is_some() && seen.finished_at.is_some(), "{seen:?}");
+        assert!(
+            seen.result.is_some() && seen.finished_at.is_some(),
+            "{seen:?}"
+        );
         assert!(!seen.actions.is_empty(), "nothing is joined to {seen:?}");
         for id in &seen.actions {
-            assert_eq!(session.action(id).tool_call.as_deref(), Some(seen.id.as_str()));
+            assert_eq!(
+                session.action(id).tool_call.as_deref(),
+                Some(seen.id.as_str())
+            );
         }
     }
     let kinds: Vec<&str> = seen.iter().map(|call| call.kind.as_str()).collect();
-    assert_eq!(kinds, ["shell", "file_write", "file_read", "shell", "shell"]);
+    assert_eq!(
+        kinds,
+        ["shell", "file_write", "file_read", "shell", "shell"]
+    );
 }
 
 /// Actions of this kind that are joined to the tool call, as one of their attributes.
-fn joined<'a>(session: &'a Recorded, call: &ToolCall, kind: &str, attribute: &str) -> Vec<&'a Value> {
+fn joined<'a>(
+    session: &'a Recorded,
+    call: &ToolCall,
+    kind: &str,
+    attribute: &str,
+) -> Vec<&'a Value> {
     call.actions
         .iter()
         .map(|id| session.action(id))
@@ -176,15 +191,32 @@ fn assert_effects(session: &Recorded, workspace: &Path, demo: &Demo) {
         panic!("not five tool calls");
     };
     for (call, programs) in [
-        (look, &[&["ls", "-l", "tools"][..], &["cat", "config/credentials.ini"], &["wc", "-c"]][..]),
+        (
+            look,
+            &[
+                &["ls", "-l", "tools"][..],
+                &["cat", "config/credentials.ini"],
+                &["wc", "-c"],
+            ][..],
+        ),
         (fail, &[&["ls", "/nonexistent-e2e"]]),
-        (rename, &[&["mv", "notes.txt", "kept.txt"][..], &["cp", "kept.txt", "copy.txt"], &["rm", "copy.txt"]]),
+        (
+            rename,
+            &[
+                &["mv", "notes.txt", "kept.txt"][..],
+                &["cp", "kept.txt", "copy.txt"],
+                &["rm", "copy.txt"],
+            ],
+        ),
     ] {
         let argvs = joined(session, call, "process.exec", "process.command_args");
         let shell = json!(["/bin/sh", "-c", call.arguments["command"]]);
         assert!(argvs.contains(&&shell), "{argvs:?}");
         for program in programs {
-            assert!(argvs.contains(&&json!(program)), "{program:?} is not in {argvs:?}");
+            assert!(
+                argvs.contains(&&json!(program)),
+                "{program:?} is not in {argvs:?}"
+            );
         }
     }
     let path = |name: &str| json!(workspace.join(name).to_str().unwrap());
@@ -199,7 +231,10 @@ fn assert_effects(session: &Recorded, workspace: &Path, demo: &Demo) {
         (rename, "file.delete", "copy.txt"),
     ] {
         let paths = joined(session, call, kind, "file.path");
-        assert!(paths.contains(&&path(name)), "{kind} of {name} is not in {paths:?}");
+        assert!(
+            paths.contains(&&path(name)),
+            "{kind} of {name} is not in {paths:?}"
+        );
     }
     let old_paths = joined(session, rename, "file.rename", "agentsight.file.old_path");
     assert_eq!(old_paths, [&path("notes.txt")]);
@@ -207,7 +242,10 @@ fn assert_effects(session: &Recorded, workspace: &Path, demo: &Demo) {
         panic!("one process wrote notes.txt");
     };
     assert_eq!(written.attributes["agentsight.bytes"], 8);
-    assert_eq!(std::fs::read(workspace.join("kept.txt")).unwrap(), b"one\ntwo\n");
+    assert_eq!(
+        std::fs::read(workspace.join("kept.txt")).unwrap(),
+        b"one\ntwo\n"
+    );
 
     let result = rename.result.as_ref().unwrap().to_string();
     assert!(result.contains("RESULT-e2e-77"), "{result}");
@@ -233,7 +271,12 @@ fn assert_effects(session: &Recorded, workspace: &Path, demo: &Demo) {
         panic!("not one connection to the model: {connects:?}");
     };
     assert_eq!(connect.attributes["network.peer.address"], "127.0.0.1");
-    assert!(connect.attributes["agentsight.network.sent_bytes"].as_u64().unwrap() > 4_000);
+    assert!(
+        connect.attributes["agentsight.network.sent_bytes"]
+            .as_u64()
+            .unwrap()
+            > 4_000
+    );
 }
 
 #[test]

@@ -2,8 +2,8 @@
 
 use std::ffi::OsStr;
 use std::fs;
-use std::os::unix::fs::PermissionsExt;
 use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
@@ -16,7 +16,10 @@ use crate::support::{Call, NOBODY, PROGRAM, PYTHON, Site};
 fn the_exit_code_is_the_commands() {
     for code in [0, 1, 2, 3, 7, 126, 127, 128, 255] {
         let site = Site::new();
-        let ended = site.run_script(&format!("exit {code}")).end().with_code(code);
+        let ended = site
+            .run_script(&format!("exit {code}"))
+            .end()
+            .with_code(code);
         assert_eq!(ended.stderr, "");
         let session = site.recorded().document.session;
         assert_eq!((session.exit_code, session.signal), (Some(code), None));
@@ -26,7 +29,13 @@ fn the_exit_code_is_the_commands() {
 #[test]
 #[ignore = "needs root"]
 fn a_command_that_a_signal_ends_ends_us_with_128_more() {
-    for signal in [Signal::SIGKILL, Signal::SIGTERM, Signal::SIGSEGV, Signal::SIGPIPE, Signal::SIGINT] {
+    for signal in [
+        Signal::SIGKILL,
+        Signal::SIGTERM,
+        Signal::SIGSEGV,
+        Signal::SIGPIPE,
+        Signal::SIGINT,
+    ] {
         let site = Site::new();
         let number = signal as i32;
         site.run_script(&format!("kill -{number} $$; sleep 9"))
@@ -45,6 +54,8 @@ fn a_command_that_cannot_be_run_is_told_as_shells_tell_it() {
     let site = Site::new();
     let file = site.path("no-program");
     fs::write(&file, "not executable").unwrap();
+    let pipe = site.path("pipe");
+    nix::unistd::mkfifo(&pipe, nix::sys::stat::Mode::S_IRWXU).unwrap();
     for (command, code) in [
         (OsStr::new("/nonexistent/program"), 127),
         (OsStr::new("agentsight-no-such-command"), 127),
@@ -52,9 +63,14 @@ fn a_command_that_cannot_be_run_is_told_as_shells_tell_it() {
         (OsStr::new(""), 127),
         (file.as_os_str(), 126),
         (site.work().as_os_str(), 126),
+        (pipe.as_os_str(), 126),
     ] {
         let ended = site.run([command]).end().with_code(code);
-        assert!(ended.stderr.starts_with("error: failed to run `"), "{}", ended.stderr);
+        assert!(
+            ended.stderr.starts_with("error: failed to run `"),
+            "{}",
+            ended.stderr
+        );
         assert!(!ended.stderr.contains('\x1b'), "{}", ended.stderr);
         assert!(ended.stdout.is_empty());
     }
@@ -102,7 +118,11 @@ fn without_privilege_it_says_so_and_does_nothing() {
             .env("AGENTSIGHT_STORE", site.store())
             .end()
             .with_code(3);
-        assert!(ended.stderr.contains("hint: "), "{command:?}: {}", ended.stderr);
+        assert!(
+            ended.stderr.contains("hint: "),
+            "{command:?}: {}",
+            ended.stderr
+        );
     }
 }
 
@@ -202,7 +222,11 @@ fn kill_in_the_middle(site: &Site) {
 fn wait_for_content(path: &Path, content: &str) {
     let begun = Instant::now();
     while fs::read_to_string(path).unwrap_or_default() != content {
-        assert!(begun.elapsed() < Duration::from_secs(20), "{} is not written", path.display());
+        assert!(
+            begun.elapsed() < Duration::from_secs(20),
+            "{} is not written",
+            path.display()
+        );
         std::thread::sleep(Duration::from_millis(20));
     }
 }
@@ -214,12 +238,20 @@ fn the_agent_and_the_record_survive_a_killed_watcher() {
     kill_in_the_middle(&site);
 
     let verified = site.agentsight(["verify"]).end().ok();
-    assert!(verified.text().contains("intact up to its last flush"), "{}", verified.text());
+    assert!(
+        verified.text().contains("intact up to its last flush"),
+        "{}",
+        verified.text()
+    );
     let session = site.recorded_in_part();
     assert_eq!(session.document.session.status, "interrupted");
     assert_eq!(session.document.session.exit_code, None);
     assert_eq!(session.execs(&["/bin/true"]).len(), 1);
-    assert!(!session.on_file("file.create", &site.path("work/before")).is_empty());
+    assert!(
+        !session
+            .on_file("file.create", &site.path("work/before"))
+            .is_empty()
+    );
 
     // The index is a view: it is made again where it is missing, stale or no database.
     for spoil in [
@@ -279,13 +311,19 @@ fn a_running_session_is_known_as_such() {
     let site = Site::new();
     let mut going = site.run_script("echo ready; sleep 1.5; exit 5").start();
     going.wait_for("ready");
-    going.wait_until("the shell is in the ledger", |_| runs(&site, "dash") || runs(&site, "sh"));
+    going.wait_until("the shell is in the ledger", |_| {
+        runs(&site, "dash") || runs(&site, "sh")
+    });
     let listed = site.agentsight(["sessions"]).end().ok();
     assert!(listed.text().contains("running"), "{}", listed.text());
     let shown = site.agentsight(["show"]).end().ok();
     assert!(shown.stderr.is_empty(), "{}", shown.stderr);
     let verified = site.agentsight(["verify"]).end().ok();
-    assert!(verified.text().contains("being written"), "{}", verified.text());
+    assert!(
+        verified.text().contains("being written"),
+        "{}",
+        verified.text()
+    );
     going.end().with_code(5);
     assert_eq!(site.recorded().document.session.status, "ended");
 }

@@ -1,13 +1,18 @@
 //! What goes wrong on the wire: recorded as far as it was seen, and marked so.
 
+use std::thread;
+use std::time::Duration;
+
 use agentsight_model::document::Call;
 use agentsight_testkit::{Demo, DemoOptions, Dialect, Exchange, Fault, Script, ToolRequest, Turn};
+use nix::sys::signal::Signal;
 
 use crate::support::{Recorded, Site, texts};
 
 /// A session in which the second of three answers goes wrong, and what the server knows of it.
 fn session_with(dialect: Dialect, stream: bool, fault: Fault) -> (Recorded, Vec<Exchange>) {
     println!("{dialect:?}, stream {stream}, {}", name(&fault));
+    let fault_is_endless = matches!(fault, Fault::NoEnd { .. });
     let text = "This answer is long enough to be cut into several pieces by any fault.";
     let script = Script::new([
         Turn::text("First.").tool(ToolRequest::shell("true")),
@@ -21,9 +26,13 @@ fn session_with(dialect: Dialect, stream: bool, fault: Fault) -> (Recorded, Vec<
     let demo = Demo::start_with(&options, script, "Go wrong.").unwrap();
     let site = Site::new();
     let mut going = site.run(demo.command()).cwd(demo.workspace()).start();
-    if going.ends_within(std::time::Duration::from_secs(3)).is_none() {
-        // An answer without end: somebody loses patience.
-        going.signal(nix::sys::signal::Signal::SIGTERM);
+    if fault_is_endless {
+        going.wait_until("both answers are sent", |_| {
+            demo.server().truth().len() == 2
+        });
+        // Somebody loses patience, but not before the client has read what there is.
+        thread::sleep(Duration::from_millis(300));
+        going.signal(Signal::SIGTERM);
     }
     going.end();
     (site.recorded(), demo.server().truth())
@@ -46,7 +55,10 @@ fn everywhere(fault: &Fault, check: impl Fn(&Recorded, &[Exchange], bool)) {
         for stream in [true, false] {
             let (session, truth) = session_with(dialect, stream, fault.clone());
             let first = &session.document.llm_calls[0];
-            assert!(first.complete && texts(first) == "First.", "the one before is not whole");
+            assert!(
+                first.complete && texts(first) == "First.",
+                "the one before is not whole"
+            );
             check(&session, &truth, stream);
         }
     }
@@ -133,16 +145,19 @@ fn an_error_of_the_service_is_recorded_and_so_is_the_next_try() {
 #[ignore = "needs root"]
 fn deep_nesting_breaks_nothing() {
     for levels in [100, 5_000] {
-        everywhere(&Fault::NestedJson { levels }, |session, truth, _| {
+        everywhere(&Fault::NestedJson { levels }, |session, truth, stream| {
             let call = &session.document.llm_calls[1];
             assert_eq!(call.request.body.sha256, truth[1].request.sha256);
+            // The agent itself breaks at what is too deep, and leaves before the stream's end.
+            if levels > 100 && stream {
+                assert_partial(call, &truth[1]);
+                return;
+            }
             assert_eq!(call.response.body.sha256, truth[1].response.sha256);
             assert!(call.response.body.complete);
             if levels <= 100 {
                 assert!(call.complete, "{:?}", call.error);
                 assert_eq!(texts(call), truth[1].text);
-            } else if !call.complete {
-                assert!(call.error.is_some());
             }
         });
     }

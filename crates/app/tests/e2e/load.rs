@@ -19,7 +19,11 @@ fn assert_all_or_counted(session: &Recorded, class: EventClass, seen: usize, exp
         seen <= expected && expected as u64 <= seen as u64 + dropped,
         "{class:?}: {seen} of {expected} seen, {dropped} dropped"
     );
-    assert_eq!(dropped, 0, "{class:?}: {:?}", session.document.coverage.events);
+    assert_eq!(
+        dropped, 0,
+        "{class:?}: {:?}",
+        session.document.coverage.events
+    );
 }
 
 #[test]
@@ -108,7 +112,11 @@ fn bytes_and_calls_are_added_up_for_each_file() {
     let site = Site::new();
     let folder = site.work();
     for number in 0..20 {
-        fs::write(folder.join(format!("in-{number}")), vec![b'x'; 1000 * number]).unwrap();
+        fs::write(
+            folder.join(format!("in-{number}")),
+            vec![b'x'; 1000 * number],
+        )
+        .unwrap();
     }
     site.run([PYTHON, "-c", READS_AND_WRITES, folder.to_str().unwrap()])
         .end()
@@ -140,7 +148,10 @@ fn bytes_and_calls_are_added_up_for_each_file() {
 fn large_requests_and_long_answers_are_whole() {
     const FILE_BYTES: usize = 64 << 10;
     const READS: usize = 40;
-    let file: String = (0..).map(|n| format!("line {n} of a large file\n")).take(4000).collect();
+    let file: String = (0..)
+        .map(|n| format!("line {n} of a large file\n"))
+        .take(4000)
+        .collect();
     let file = &file[..FILE_BYTES];
     let read = (0..READS).fold(Turn::text("I read it all."), |turn, _| {
         turn.tool(ToolRequest::read_file("large.txt"))
@@ -171,18 +182,30 @@ fn large_requests_and_long_answers_are_whole() {
         assert_eq!(session.document.llm_calls.len(), 2);
         for (call, exchange) in session.document.llm_calls.iter().zip(&truth) {
             assert!(call.complete, "{dialect:?}: {:?}", call.error);
-            assert_eq!(call.request.body.sha256, exchange.request.sha256, "{dialect:?}");
-            assert_eq!(call.response.body.sha256, exchange.response.sha256, "{dialect:?}");
+            assert_eq!(
+                call.request.body.sha256, exchange.request.sha256,
+                "{dialect:?}"
+            );
+            assert_eq!(
+                call.response.body.sha256, exchange.response.sha256,
+                "{dialect:?}"
+            );
             assert_eq!(call.request.body.bytes, exchange.request.bytes);
         }
         let last = &session.document.llm_calls[1];
         assert!(last.request.body.bytes > 2 << 20, "{dialect:?}");
-        assert!(texts(last) == answer, "{dialect:?}: the text of the answer differs");
+        assert!(
+            texts(last) == answer,
+            "{dialect:?}: the text of the answer differs"
+        );
         assert_eq!(last.usage.input_tokens, Some(700_000));
         assert_eq!(session.document.tool_calls.len(), READS);
         for call in &session.document.tool_calls {
             let result = call.result.as_ref().unwrap().to_string();
-            assert!(result.contains("line 999 of a large file"), "{dialect:?}: a result is cut");
+            assert!(
+                result.contains("line 999 of a large file"),
+                "{dialect:?}: a result is cut"
+            );
         }
     }
 }

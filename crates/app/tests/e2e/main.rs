@@ -13,10 +13,14 @@
     missing_docs
 )]
 
+mod commands;
 mod conversations;
+mod damage;
 mod endings;
 mod faults;
+mod hostile;
 mod load;
 mod scope;
+mod secrets;
 mod support;
 mod transparency;

@@ -46,9 +46,8 @@ fn a_bystander_with_the_same_library_is_nowhere() {
         .process_group(0)
         .spawn()
         .unwrap();
-    let mut lines = std::io::BufRead::lines(std::io::BufReader::new(
-        bystander.stdout.take().unwrap(),
-    ));
+    let mut lines =
+        std::io::BufRead::lines(std::io::BufReader::new(bystander.stdout.take().unwrap()));
     assert_eq!(lines.next().unwrap().unwrap(), "going");
 
     site.run(demo.command()).cwd(demo.workspace()).end().ok();
@@ -63,8 +62,19 @@ fn a_bystander_with_the_same_library_is_nowhere() {
     assert_eq!(session.document.llm_calls.len(), 31);
     session.assert_without(&[MARKER]);
     let pid = bystander.id();
-    assert!(session.document.processes.iter().all(|process| process.pid != pid));
-    assert!(!session.records.iter().any(|record| record.contains(&format!("\"{pid}."))));
+    assert!(
+        session
+            .document
+            .processes
+            .iter()
+            .all(|process| process.pid != pid)
+    );
+    assert!(
+        !session
+            .records
+            .iter()
+            .any(|record| record.contains(&format!("\"{pid}.")))
+    );
 }
 
 /// A daemon left by an earlier session is not part of the next one.
@@ -81,7 +91,10 @@ fn what_an_earlier_session_left_behind_is_not_in_the_next() {
     first.run_script(&script).end().ok();
     let second = Site::new();
     second.run(["sleep", "1.2"]).end().ok();
-    assert!(file.exists(), "the process that was left behind did nothing");
+    assert!(
+        file.exists(),
+        "the process that was left behind did nothing"
+    );
     let session = second.recorded();
     session.assert_without(&["kept-open"]);
     assert_eq!(session.document.processes.len(), 1);

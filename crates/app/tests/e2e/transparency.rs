@@ -23,7 +23,11 @@ os.write(1, data[::-1])
 fn streams_are_the_commands_own() {
     let site = Site::new();
     let input: Vec<u8> = (0..100_000_u32).map(|n| (n % 251) as u8).collect();
-    let plain = Call::new(PYTHON).args(["-c", BYTES]).input(&input).end().ok();
+    let plain = Call::new(PYTHON)
+        .args(["-c", BYTES])
+        .input(&input)
+        .end()
+        .ok();
     let watched = site.run([PYTHON, "-c", BYTES]).input(&input).end().ok();
     assert!(plain.stdout == watched.stdout);
     assert_eq!(plain.stderr, watched.stderr);
@@ -49,14 +53,14 @@ fn a_reader_that_goes_away_ends_the_command_as_it_would_without_us() {
 #[ignore = "needs root"]
 fn the_report_goes_to_standard_error_and_the_document_where_it_is_wanted() {
     let site = Site::new();
-    let report = site
-        .agentsight(["run", "--", "echo", "output"])
-        .end()
-        .ok();
+    let report = site.agentsight(["run", "--", "echo", "output"]).end().ok();
     assert_eq!(report.text(), "output\n");
     assert!(report.stderr.contains("exit 0"), "{}", report.stderr);
     assert!(report.stderr.contains("Coverage"), "{}", report.stderr);
-    assert!(!report.stderr.contains('\x1b'), "colours without a terminal");
+    assert!(
+        !report.stderr.contains('\x1b'),
+        "colours without a terminal"
+    );
 
     let site = Site::new();
     let file = site.path("session.json");
@@ -67,7 +71,10 @@ fn the_report_goes_to_standard_error_and_the_document_where_it_is_wanted() {
         .ok();
     let written: Value = serde_json::from_slice(&fs::read(&file).unwrap()).unwrap();
     let shown: Value = serde_json::from_str(&site.recorded().json).unwrap();
-    assert_eq!(written, shown, "what is written at the end is what `show` says later");
+    assert_eq!(
+        written, shown,
+        "what is written at the end is what `show` says later"
+    );
 
     let site = Site::new();
     let ended = site
@@ -82,14 +89,48 @@ fn the_report_goes_to_standard_error_and_the_document_where_it_is_wanted() {
 
 #[test]
 #[ignore = "needs root"]
-fn a_document_that_cannot_be_written_is_an_error_and_not_lost() {
+fn a_document_that_cannot_be_written_is_told_before_anything_happens() {
     let site = Site::new();
+    let mark = site.path("mark");
     let ended = site
-        .agentsight(["run", "--quiet", "--json", "/nonexistent/file", "--", "true"])
-        .end();
-    assert_ne!(ended.code(), 0);
-    assert!(ended.stderr.contains("/nonexistent/file"), "{}", ended.stderr);
-    site.recorded();
+        .agentsight(["run", "--json", "/nonexistent/file", "--", "touch"])
+        .args([&mark])
+        .end()
+        .with_code(1);
+    assert!(
+        ended.stderr.contains("/nonexistent/file"),
+        "{}",
+        ended.stderr
+    );
+    assert!(!mark.exists(), "the command ran");
+}
+
+#[test]
+#[ignore = "needs root"]
+fn the_command_cannot_redirect_the_document() {
+    let site = Site::new();
+    let (file, precious) = (site.path("out.json"), site.path("precious"));
+    fs::write(
+        &file,
+        "longer than nothing, and not what comes. ".repeat(10_000),
+    )
+    .unwrap();
+    fs::write(&precious, "precious").unwrap();
+    site.agentsight(["run", "--quiet", "--json"])
+        .args([&file])
+        .args([
+            "--",
+            "/bin/sh",
+            "-c",
+            r#"mv "$0" "$0.old"; ln -s "$1" "$0""#,
+        ])
+        .args([&file, &precious])
+        .end()
+        .ok();
+    assert_eq!(fs::read_to_string(&precious).unwrap(), "precious");
+    let written = fs::read(site.path("out.json.old")).unwrap();
+    let written: Value = serde_json::from_slice(&written).unwrap();
+    assert_eq!(written["session"]["status"], "ended");
 }
 
 /// Says what the terminal, the process group and the session are like.
@@ -131,13 +172,19 @@ sys.exit(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) & 255)
 #[ignore = "needs root"]
 fn the_terminal_is_the_commands_own() {
     let site = Site::new();
-    let ended = site
-        .agentsight(["--version"])
-        .end()
-        .ok();
+    let ended = site.agentsight(["--version"]).end().ok();
     assert!(ended.text().starts_with("agentsight "));
     let ended = Call::new(PYTHON)
-        .args(["-c", ON_A_TERMINAL, PROGRAM, "run", "--", PYTHON, "-c", TERMINAL])
+        .args([
+            "-c",
+            ON_A_TERMINAL,
+            PROGRAM,
+            "run",
+            "--",
+            PYTHON,
+            "-c",
+            TERMINAL,
+        ])
         .env("AGENTSIGHT_STORE", site.store())
         .env("TERM", "xterm")
         .input(b"typed\n")
@@ -186,7 +233,17 @@ print('got', len(got))
 sys.exit(9)
 ";
     let ended = Call::new(PYTHON)
-        .args(["-c", ON_A_TERMINAL, PROGRAM, "run", "--quiet", "--", PYTHON, "-c", script])
+        .args([
+            "-c",
+            ON_A_TERMINAL,
+            PROGRAM,
+            "run",
+            "--quiet",
+            "--",
+            PYTHON,
+            "-c",
+            script,
+        ])
         .env("AGENTSIGHT_STORE", site.store())
         .input(b"\x03")
         .end()
@@ -208,7 +265,11 @@ fn the_environment_is_unchanged() {
             .collect()
     };
     let site = Site::new();
-    let given = |call: Call| call.env_clear().env("PATH", "/usr/bin:/bin").env("A", "b=c\nd");
+    let given = |call: Call| {
+        call.env_clear()
+            .env("PATH", "/usr/bin:/bin")
+            .env("A", "b=c\nd")
+    };
     let plain = given(Call::new("/usr/bin/env")).args(["-0"]).end().ok();
     let watched = given(site.agentsight(["run", "--quiet", "--store"]))
         .args([site.store()])
@@ -243,7 +304,11 @@ print(json.dumps({
 #[ignore = "needs root"]
 fn descriptors_limits_and_the_like_are_unchanged() {
     let site = Site::new();
-    let plain = Call::new(PYTHON).args(["-c", STATE]).cwd(site.work()).end().ok();
+    let plain = Call::new(PYTHON)
+        .args(["-c", STATE])
+        .cwd(site.work())
+        .end()
+        .ok();
     let watched = site.run([PYTHON, "-c", STATE]).end().ok();
     assert_eq!(watched.text(), plain.text());
 }
@@ -271,7 +336,10 @@ fn the_command_runs_as_the_user_who_called_sudo() {
     let lines: Vec<&str> = ended.text().lines().collect();
     assert_eq!(lines[..3].join("\n"), expected.text().trim_end());
     assert_eq!(lines[3..6], ["/nonexistent", "nobody", "nobody"]);
-    assert_eq!(lines[7..9], ["CapPrm:\t0000000000000000", "CapEff:\t0000000000000000"]);
+    assert_eq!(
+        lines[7..9],
+        ["CapPrm:\t0000000000000000", "CapEff:\t0000000000000000"]
+    );
     let made = fs::metadata(site.path("work/made")).unwrap();
     assert_eq!((made.uid(), made.gid()), (NOBODY, NOBODY));
     // The record stays with root.
@@ -280,7 +348,13 @@ fn the_command_runs_as_the_user_who_called_sudo() {
 
     let session = site.recorded();
     assert_eq!(session.document.session.user, "nobody");
-    assert!(session.document.processes.iter().all(|process| process.uid == NOBODY));
+    assert!(
+        session
+            .document
+            .processes
+            .iter()
+            .all(|process| process.uid == NOBODY)
+    );
 }
 
 #[test]
@@ -302,6 +376,9 @@ fn an_agent_of_another_user_is_seen_as_well() {
         .ok();
     let session = site.recorded();
     session.assert_nothing_dropped();
-    assert_eq!(session.document.llm_calls.len(), demo.server().truth().len());
+    assert_eq!(
+        session.document.llm_calls.len(),
+        demo.server().truth().len()
+    );
     assert!(session.document.llm_calls.iter().all(|call| call.complete));
 }

@@ -29,7 +29,13 @@ impl Call {
     pub(crate) fn new(program: impl AsRef<OsStr>) -> Self {
         let mut command = Command::new(program);
         command.stdin(Stdio::null());
-        for name in ["AGENTSIGHT_STORE", "SUDO_UID", "SUDO_GID", "SUDO_USER", "COLUMNS"] {
+        for name in [
+            "AGENTSIGHT_STORE",
+            "SUDO_UID",
+            "SUDO_GID",
+            "SUDO_USER",
+            "COLUMNS",
+        ] {
             command.env_remove(name);
         }
         Self {
@@ -143,18 +149,6 @@ impl Going {
     #[track_caller]
     pub(crate) fn wait_for(&mut self, text: &str) {
         self.wait_until(text, |going| going.stdout().contains(text));
-    }
-
-    /// Waits for its end, at most so long.
-    pub(crate) fn ends_within(&mut self, time: Duration) -> Option<ExitStatus> {
-        let begun = Instant::now();
-        loop {
-            let status = self.child.try_wait().unwrap();
-            if status.is_some() || begun.elapsed() > time {
-                return status;
-            }
-            thread::sleep(POLL);
-        }
     }
 
     /// Waits for its end.

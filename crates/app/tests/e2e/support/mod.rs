@@ -51,7 +51,10 @@ impl Site {
     }
 
     /// `agentsight` with these arguments, this store, in the working folder.
-    pub(crate) fn agentsight<S: AsRef<OsStr>>(&self, arguments: impl IntoIterator<Item = S>) -> Call {
+    pub(crate) fn agentsight<S: AsRef<OsStr>>(
+        &self,
+        arguments: impl IntoIterator<Item = S>,
+    ) -> Call {
         Call::new(PROGRAM)
             .args(arguments)
             .env("AGENTSIGHT_STORE", self.store())

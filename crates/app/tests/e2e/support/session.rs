@@ -116,7 +116,9 @@ impl Recorded {
     /// Program runs with these arguments.
     pub(crate) fn execs(&self, argv: &[&str]) -> Vec<&Action> {
         self.actions("process.exec")
-            .filter(|action| action.attributes["process.command_args"] == Value::from(argv.to_vec()))
+            .filter(|action| {
+                action.attributes["process.command_args"] == Value::from(argv.to_vec())
+            })
             .collect()
     }
 
