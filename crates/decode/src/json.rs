@@ -4,7 +4,12 @@
 //! the beginning of the string in which it stopped. Containers nested too deeply are kept as the text
 //! that they are, so that every value can be written and read again by recursive code.
 
+mod scan;
+
 use serde_json::{Map, Number, Value};
+
+use scan::container_end;
+pub(crate) use scan::{members, unquote};
 
 /// Containers nested deeper than this stay text. Readers of what we write stop at 128 levels, and a
 /// value becomes part of larger ones.
@@ -33,13 +38,7 @@ pub(crate) struct Parsed {
 
 /// Reads a document.
 pub(crate) fn parse(bytes: &[u8]) -> Parsed {
-    let bytes = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes);
-    let mut parser = Parser {
-        bytes,
-        at: 0,
-        values_left: MAX_VALUES,
-        problem: None,
-    };
+    let mut parser = Parser::new(bytes);
     let value = parser.value(0);
     if parser.problem.is_none() && parser.peek().is_some() {
         parser.problem = Some(Problem::Malformed);
@@ -47,6 +46,24 @@ pub(crate) fn parse(bytes: &[u8]) -> Parsed {
     Parsed {
         value,
         problem: parser.problem,
+    }
+}
+
+/// Reads documents that stand one after the other, each on a line of its own or not, until `take` says
+/// no more. After one that cannot be read to its end, reading goes on in the next line.
+pub(crate) fn parse_each(bytes: &[u8], take: &mut dyn FnMut(Parsed) -> bool) {
+    let mut parser = Parser::new(bytes);
+    while parser.peek().is_some() {
+        parser.values_left = MAX_VALUES;
+        let value = parser.value(0);
+        let problem = parser.problem.take();
+        if problem.is_some() {
+            let line = memchr::memchr(b'\n', parser.rest());
+            parser.advance(line.map_or(usize::MAX, |end| end.saturating_add(1)));
+        }
+        if !take(Parsed { value, problem }) {
+            return;
+        }
     }
 }
 
@@ -75,6 +92,15 @@ struct Parser<'a> {
 }
 
 impl<'a> Parser<'a> {
+    fn new(bytes: &'a [u8]) -> Self {
+        Self {
+            bytes: bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes),
+            at: 0,
+            values_left: MAX_VALUES,
+            problem: None,
+        }
+    }
+
     fn rest(&self) -> &'a [u8] {
         self.bytes.get(self.at..).unwrap_or_default()
     }
@@ -289,22 +315,7 @@ impl<'a> Parser<'a> {
     /// Passes over a container, however deep, and gives it as the text that it is.
     fn container_text(&mut self) -> Value {
         let rest = self.rest();
-        let (mut open, mut in_string, mut escaped) = (0_usize, false, false);
-        let mut end = None;
-        for (at, &byte) in rest.iter().enumerate() {
-            match byte {
-                _ if std::mem::take(&mut escaped) => {}
-                b'\\' => escaped = in_string,
-                b'"' => in_string = !in_string,
-                b'{' | b'[' if !in_string => open = open.saturating_add(1),
-                b'}' | b']' if !in_string => open = open.saturating_sub(1),
-                _ => {}
-            }
-            if open == 0 {
-                end = Some(at.saturating_add(1));
-                break;
-            }
-        }
+        let end = container_end(rest);
         if end.is_none() {
             self.problem.get_or_insert(Problem::Truncated);
         }

@@ -154,7 +154,7 @@ fn an_early_response_waits_for_its_request_to_end() {
 }
 
 #[test]
-fn an_upgrade_ends_http_and_counts_the_rest() {
+fn an_upgrade_ends_http() {
     let (exchanges, summary) = play(
         &vec![
             sent(message(
@@ -170,9 +170,24 @@ fn an_upgrade_ends_http_and_counts_the_rest() {
         &[],
         Limits::default(),
     );
-    assert_eq!(targets(&exchanges), [("/ws", Some(101))]);
+    assert_eq!(targets(&exchanges)[0], ("/ws", Some(101)));
     assert_eq!(summary.protocol, "websocket");
-    assert_eq!(summary.undecoded_bytes, 4 + 8);
+    let (_, summary) = play(
+        &vec![
+            sent(message("GET / HTTP/1.1\nUpgrade: other/1", b"")),
+            received(message(
+                "HTTP/1.1 101 Switching\nUpgrade: other/1",
+                b"\x01\x02",
+            )),
+            sent("abc"),
+        ],
+        &[],
+        Limits::default(),
+    );
+    assert_eq!(
+        (summary.protocol.as_str(), summary.undecoded_bytes),
+        ("other", 5)
+    );
 }
 
 #[test]

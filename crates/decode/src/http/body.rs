@@ -217,6 +217,28 @@ impl BodyReader {
         }
     }
 
+    /// Takes bytes whose content coding was removed already.
+    pub(super) fn push_decoded(&mut self, bytes: &[u8]) {
+        self.decode(bytes);
+    }
+
+    /// Counts bytes as transferred, apart from those that `push` was given.
+    pub(super) fn count_wire(&mut self, count: u64) {
+        self.wire_bytes = self.wire_bytes.saturating_add(count);
+    }
+
+    /// Names the content coding that was removed.
+    pub(super) fn name_coding(&mut self, name: &str) {
+        if self.encoding.is_none() {
+            self.encoding = Some(name.to_owned());
+        }
+    }
+
+    /// Notes why the body is not whole.
+    pub(super) fn spoil(&mut self, flaw: Flaw) {
+        self.flaw.get_or_insert(flaw);
+    }
+
     /// Goes on without keeping anything: there is no more room.
     pub(super) fn keep_no_more(&mut self) {
         self.keep_limit = self.kept.len();

@@ -6,6 +6,7 @@ use super::h1::{Http1, opposite};
 use super::h2::{self, Http2};
 use super::message::{Exchange, Message};
 use super::sniff::{Protocol, Sniffer};
+use super::websocket::WebSocket;
 use super::{Limits, Summary};
 
 /// Decoder of one connection.
@@ -22,6 +23,7 @@ enum Stage {
     Sniffing(Sniffer),
     Http1(Box<Http1>),
     Http2(Box<Http2>),
+    WebSocket(Box<WebSocket>),
     /// Something that is not decoded.
     Other(String),
 }
@@ -89,6 +91,7 @@ impl Connection {
         match &mut self.stage {
             Stage::Http1(http1) => http1.finish(time, out),
             Stage::Http2(http2) => http2.finish(time, out),
+            Stage::WebSocket(websocket) => websocket.finish(time, out),
             Stage::Sniffing(_) | Stage::Other(_) => {}
         }
         self.count(before, out);
@@ -103,6 +106,9 @@ impl Connection {
             }
             Stage::Http1(http1) => ("unknown", http1.skipped_bytes(), http1.fault()),
             Stage::Http2(http2) => ("h2", http2.skipped_bytes(), http2.fault()),
+            Stage::WebSocket(websocket) => {
+                ("websocket", websocket.skipped_bytes(), websocket.fault())
+            }
             Stage::Other(name) => (name.as_str(), 0, None),
             Stage::Sniffing(_) => ("unknown", 0, None),
         };
@@ -122,6 +128,7 @@ impl Connection {
             Stage::Sniffing(sniffer) => sniffer.held_bytes(),
             Stage::Http1(http1) => http1.buffered_bytes(),
             Stage::Http2(http2) => http2.buffered_bytes(),
+            Stage::WebSocket(websocket) => websocket.buffered_bytes(),
             Stage::Other(_) => 0,
         }
     }
@@ -145,6 +152,9 @@ impl Connection {
                 Stage::Http2(http2) => {
                     http2.push(direction, time, std::mem::take(&mut rest), out);
                 }
+                Stage::WebSocket(websocket) => {
+                    websocket.push(direction, time, std::mem::take(&mut rest), out);
+                }
                 Stage::Other(_) => {
                     self.undecoded(rest.len() as u64);
                     return;
@@ -164,15 +174,20 @@ impl Connection {
             Stage::Sniffing(sniffer) => sniffer.hole(direction, time, missing),
             Stage::Http1(http1) => http1.hole(direction, time, missing, out),
             Stage::Http2(http2) => http2.hole(direction, time, missing, out),
+            Stage::WebSocket(websocket) => websocket.hole(direction, time, missing, out),
             Stage::Other(_) => {}
         }
     }
 
     /// Hands what went by to the decoder of `protocol`.
     fn begin(&mut self, protocol: Protocol, out: &mut Vec<Exchange>) {
+        let (limits, scheme) = (self.limits, self.scheme);
         let next = match protocol {
-            Protocol::Http1 => Stage::Http1(Box::new(Http1::new(self.limits, self.scheme))),
-            Protocol::Http2 => Stage::Http2(Box::new(Http2::new(self.limits, self.scheme))),
+            Protocol::Http1 => Stage::Http1(Box::new(Http1::new(limits, scheme))),
+            Protocol::Http2 => Stage::Http2(Box::new(Http2::new(limits, scheme))),
+            Protocol::WebSocket { client } => {
+                Stage::WebSocket(Box::new(WebSocket::joined(limits, scheme, client)))
+            }
         };
         let Stage::Sniffing(sniffer) = std::mem::replace(&mut self.stage, next) else {
             return;
@@ -211,9 +226,17 @@ impl Connection {
                 )))
             }
             "h2c" => {
-                let request = take_upgrade(before, out);
+                // The real response to the request is still to come.
+                let request = upgrade_in(before, out).map(|at| out.remove(at).request);
                 let client = opposite(direction);
                 Stage::Http2(Box::new(Http2::upgraded(limits, scheme, client, request)))
+            }
+            "websocket" => {
+                let websocket = match upgrade_in(before, out).and_then(|at| out.get(at)) {
+                    Some(upgrade) => WebSocket::after(limits, upgrade),
+                    None => WebSocket::joined(limits, scheme, opposite(direction)),
+                };
+                Stage::WebSocket(Box::new(websocket))
             }
             name => Stage::Other(name.to_owned()),
         };
@@ -232,11 +255,11 @@ impl Connection {
 /// Length of `PRI * HTTP/2.0` with the blank line after it.
 const PRI_BYTES: usize = 18;
 
-/// Takes the request back that was answered by a switch: its real response is still to come.
-fn take_upgrade(before: usize, out: &mut Vec<Exchange>) -> Option<Message> {
+/// Where the exchange is that led to a switch, among those after `before`.
+fn upgrade_in(before: usize, out: &[Exchange]) -> Option<usize> {
     let at = out.get(before..)?.iter().position(|exchange| {
         let response = exchange.response.as_ref();
         response.and_then(Message::status) == Some(101)
     })?;
-    Some(out.remove(before.saturating_add(at)).request)
+    Some(before.saturating_add(at))
 }

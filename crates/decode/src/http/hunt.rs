@@ -26,10 +26,21 @@ pub(super) enum Guess {
     Frame(usize),
 }
 
+/// What is searched for.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Quarry {
+    /// What stands at the front of some bytes, by a glance.
+    pub(super) guess: fn(&[u8]) -> Guess,
+    /// A closer look at what a search would find.
+    pub(super) confirm: fn(&[u8]) -> bool,
+}
+
 /// A search in progress.
 #[derive(Debug)]
 pub(super) struct Hunter {
-    guess: fn(&[u8]) -> Guess,
+    quarry: Quarry,
+    /// Closer looks that may still be taken: they cost time, and a sender could ask for many.
+    looks_left: u32,
     /// Bytes from `base` on.
     buffer: Vec<u8>,
     base: usize,
@@ -40,14 +51,21 @@ pub(super) struct Hunter {
 }
 
 impl Hunter {
-    pub(super) fn new(guess: fn(&[u8]) -> Guess) -> Self {
+    /// A search that takes at most so many closer looks.
+    pub(super) fn new(quarry: Quarry, looks_left: u32) -> Self {
         Self {
-            guess,
+            quarry,
+            looks_left,
             buffer: Vec::new(),
             base: 0,
             next: 0,
             ends: BTreeMap::new(),
         }
+    }
+
+    /// Closer looks that it may still take.
+    pub(super) fn looks_left(&self) -> u32 {
+        self.looks_left
     }
 
     /// Bytes held.
@@ -75,6 +93,7 @@ impl Hunter {
     pub(super) fn finish(mut self, skipped_bytes: &mut u64) -> Option<Vec<u8>> {
         let end = self.base.saturating_add(self.buffer.len());
         let found = self.ends.get(&end).copied();
+        let found = found.filter(|&start| self.confirms(start));
         if found.is_none() {
             *skipped_bytes = skipped_bytes.saturating_add(self.buffer.len() as u64);
         }
@@ -84,11 +103,12 @@ impl Hunter {
     fn search(&mut self) -> Option<usize> {
         loop {
             let rest = self.buffer.get(self.next.saturating_sub(self.base)..)?;
-            match (self.guess)(rest) {
+            match (self.quarry.guess)(rest) {
                 Guess::More => return None,
                 Guess::No => {}
                 Guess::Frame(length) => {
-                    if let Some(&start) = self.ends.get(&self.next) {
+                    let start = self.ends.get(&self.next).copied();
+                    if let Some(start) = start.filter(|&start| self.confirms(start)) {
                         return Some(start);
                     }
                     let end = self.next.saturating_add(length);
@@ -97,6 +117,15 @@ impl Hunter {
             }
             self.next = self.next.saturating_add(1);
         }
+    }
+
+    fn confirms(&mut self, start: usize) -> bool {
+        let Some(left) = self.looks_left.checked_sub(1) else {
+            return false;
+        };
+        self.looks_left = left;
+        let frame = self.buffer.get(start.saturating_sub(self.base)..);
+        frame.is_some_and(self.quarry.confirm)
     }
 
     fn take_from(&mut self, start: usize, skipped_bytes: &mut u64) -> Vec<u8> {
@@ -132,8 +161,13 @@ mod tests {
         }
     }
 
+    const QUARRY: Quarry = Quarry {
+        guess,
+        confirm: |bytes| !bytes.starts_with(b"z"),
+    };
+
     fn find(text: &str, pieces: usize) -> (Option<String>, u64) {
-        let (mut hunter, mut skipped) = (Hunter::new(guess), 0);
+        let (mut hunter, mut skipped) = (Hunter::new(QUARRY, 2), 0);
         for piece in text.as_bytes().chunks(pieces) {
             let mut rest = piece;
             if let Some(mut found) = hunter.push(&mut rest, &mut skipped) {
@@ -154,6 +188,9 @@ mod tests {
             ("..a2xxb1y", Some("a2xxb1y"), 2),
             ("a9.b1yc0", Some("b1yc0"), 3),
             ("a2x", None, 3),
+            // A closer look says no, and is taken twice at most.
+            ("z0a0b0", Some("a0b0"), 2),
+            ("z0z0z0a0b0", None, 10),
             ("..a2xx", Some("a2xx"), 2),
             ("....", None, 4),
             ("", None, 0),
@@ -167,7 +204,7 @@ mod tests {
 
     #[test]
     fn memory_is_bounded_and_everything_is_counted() {
-        let (mut hunter, mut skipped) = (Hunter::new(guess), 0);
+        let (mut hunter, mut skipped) = (Hunter::new(QUARRY, 2), 0);
         for _ in 0..100 {
             assert_eq!(
                 hunter.push(&mut [b'.'; 5000].as_slice(), &mut skipped),

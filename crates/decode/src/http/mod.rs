@@ -34,6 +34,7 @@ mod message;
 mod pairing;
 mod sniff;
 pub mod sse;
+mod websocket;
 
 use agentsight_model::StreamEnd;
 

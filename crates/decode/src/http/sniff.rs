@@ -7,8 +7,9 @@
 
 use agentsight_model::{Direction, KTime};
 
-use super::h2;
+use super::h1::opposite;
 use super::hunt::{Guess, Hunter};
+use super::{h2, websocket};
 
 /// Bytes held until a decision: enough for two of the longest frames that are searched for.
 const HELD_BYTES: usize = 40 << 10;
@@ -24,6 +25,7 @@ const MAX_START_BYTES: usize = 64;
 pub(super) enum Protocol {
     Http1,
     Http2,
+    WebSocket { client: Direction },
 }
 
 /// What went by, to be played again to the decoder that is chosen.
@@ -50,7 +52,48 @@ enum Side {
     /// The first bytes.
     Opening(Vec<u8>),
     /// Neither a message nor a frame began where watching did.
-    Middle(Hunter),
+    Middle(Box<Middle>),
+}
+
+/// Searches for what could go by.
+#[derive(Debug)]
+struct Middle {
+    http2: Hunter,
+    from_client: Hunter,
+    from_server: Hunter,
+}
+
+/// Messages of a WebSocket that are looked into for a decision.
+const MAX_PROBES: u32 = 1024;
+
+impl Middle {
+    fn new() -> Box<Self> {
+        Box::new(Self {
+            http2: h2::hunter(),
+            from_client: websocket::hunter(true, MAX_PROBES),
+            from_server: websocket::hunter(false, MAX_PROBES),
+        })
+    }
+
+    /// Takes bytes off the front of `input` until something is found. Goes byte by byte: which of
+    /// several finds comes first must not depend on how the stream is cut.
+    fn push(&mut self, direction: Direction, input: &mut &[u8]) -> Option<Protocol> {
+        while let Some((byte, rest)) = input.split_at_checked(1) {
+            *input = rest;
+            let finds = |hunter: &mut Hunter| hunter.push(&mut &*byte, &mut 0).is_some();
+            if finds(&mut self.http2) {
+                return Some(Protocol::Http2);
+            }
+            if finds(&mut self.from_client) {
+                return Some(Protocol::WebSocket { client: direction });
+            }
+            if finds(&mut self.from_server) {
+                let client = opposite(direction);
+                return Some(Protocol::WebSocket { client });
+            }
+        }
+        None
+    }
 }
 
 impl Default for Side {
@@ -79,7 +122,7 @@ impl Sniffer {
             Direction::Received => &mut self.received,
         };
         let mut rest = window;
-        let protocol = side.push(&mut rest);
+        let protocol = side.push(direction, &mut rest);
         let taken = window.len().saturating_sub(rest.len());
         let (bytes, after) = input.split_at_checked(taken).unwrap_or_default();
         *input = after;
@@ -106,7 +149,7 @@ impl Sniffer {
             Direction::Sent => &mut self.sent,
             Direction::Received => &mut self.received,
         };
-        *side = Side::Middle(Hunter::new(h2::guess));
+        *side = Side::Middle(Middle::new());
         self.runs.push(Run {
             direction,
             time,
@@ -121,27 +164,29 @@ impl Sniffer {
 }
 
 impl Side {
-    fn push(&mut self, input: &mut &[u8]) -> Option<Protocol> {
-        while let Self::Opening(bytes) = self {
-            if let Some(protocol) = judge(bytes) {
-                match protocol {
-                    Some(protocol) => return Some(protocol),
-                    None => {
-                        let bytes = std::mem::take(bytes);
-                        let mut hunter = Hunter::new(h2::guess);
-                        hunter.push(&mut bytes.as_slice(), &mut 0);
-                        *self = Self::Middle(hunter);
+    fn push(&mut self, direction: Direction, input: &mut &[u8]) -> Option<Protocol> {
+        loop {
+            let bytes = match self {
+                Self::Middle(middle) => return middle.push(direction, input),
+                Self::Opening(bytes) => bytes,
+            };
+            match judge(bytes) {
+                Some(Some(protocol)) => return Some(protocol),
+                Some(None) => {
+                    let bytes = std::mem::take(bytes);
+                    let mut middle = Middle::new();
+                    let found = middle.push(direction, &mut bytes.as_slice());
+                    *self = Self::Middle(middle);
+                    if found.is_some() {
+                        return found;
                     }
                 }
-                continue;
+                None => {
+                    let (&byte, rest) = input.split_first()?;
+                    bytes.push(byte);
+                    *input = rest;
+                }
             }
-            let (&byte, rest) = input.split_first()?;
-            bytes.push(byte);
-            *input = rest;
-        }
-        match self {
-            Self::Middle(hunter) => hunter.push(input, &mut 0).map(|_| Protocol::Http2),
-            Self::Opening(_) => None,
         }
     }
 }

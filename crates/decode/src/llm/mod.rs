@@ -21,9 +21,11 @@ use std::borrow::Cow;
 use agentsight_model::{LlmCall, LlmError, ProcessKey};
 use serde_json::{Map, Value};
 
-use crate::http::{Exchange, Flaw, Headers, Message, StartLine};
+use crate::http::{Body, Exchange, Flaw, Headers, Message, StartLine};
 use crate::json::{self, Problem};
-use reading::{Draft, Form, StreamEvent, each_event, error_of, form_of, into_object, parse_body};
+use reading::{
+    Draft, Form, StreamEvent, each_document, each_event, error_of, form_of, into_object, parse_body,
+};
 
 /// Every dialect that is understood.
 const PROVIDERS: &[&dyn Provider] = &[
@@ -166,10 +168,15 @@ struct Reader<'a> {
 impl<'a> Reader<'a> {
     /// Parses what there is; `None` if it cannot be a conversation with a model.
     fn new(exchange: &'a Exchange) -> Option<Self> {
+        let is_socket = exchange.transport == "websocket";
+        let response = exchange.response.as_ref();
         let mut reader = Self {
             exchange,
             request: Map::new(),
-            form: exchange.response.as_ref().map_or(Form::Opaque, form_of),
+            form: match response {
+                Some(_) if is_socket => Form::Documents,
+                response => response.map_or(Form::Opaque, form_of),
+            },
             answer: Value::Null,
             answer_is_whole: true,
             problem: None,
@@ -178,7 +185,7 @@ impl<'a> Reader<'a> {
         match &exchange.request.start {
             StartLine::Unseen if body.bytes.is_empty() && reader.form != Form::Opaque => {}
             // Where the method was not seen, the body must do.
-            start if may_ask(start) && json::looks_like_document(&body.bytes) => {
+            start if (is_socket || may_ask(start)) && json::looks_like_document(&body.bytes) => {
                 let parsed = parse_body(body);
                 reader.request = into_object(parsed.value);
                 reader.problem = parsed.problem;
@@ -230,14 +237,16 @@ impl<'a> Reader<'a> {
                 let objects = items.iter().take(PEEKED_EVENTS);
                 found.extend(objects.filter_map(Value::as_object).map(Cow::Borrowed));
             }
-            (_, Form::Events, Some(response)) => each_event(&response.body, &mut |event| {
-                let (kind, mut map) = event.into_typed();
-                if !map.is_empty() {
-                    map.entry("type").or_insert(Value::String(kind));
-                    found.push(Cow::Owned(map));
-                }
-                found.len() < PEEKED_EVENTS
-            }),
+            (_, Form::Events | Form::Documents, Some(response)) => {
+                self.each_piece(&response.body, &mut |event| {
+                    let (kind, mut map) = event.into_typed();
+                    if !map.is_empty() {
+                        map.entry("type").or_insert(Value::String(kind));
+                        found.push(Cow::Owned(map));
+                    }
+                    found.len() < PEEKED_EVENTS
+                });
+            }
             _ => {}
         }
         found
@@ -269,7 +278,7 @@ impl<'a> Reader<'a> {
                     }
                     stream.finish(&mut draft);
                 }
-                (Form::Events, _) => self.read_events(provider, &mut draft),
+                (Form::Events | Form::Documents, _) => self.read_events(provider, &mut draft),
                 _ => {}
             }
         }
@@ -281,11 +290,22 @@ impl<'a> Reader<'a> {
             return;
         };
         let mut stream = provider.begin_stream();
-        each_event(&response.body, &mut |event| {
+        self.each_piece(&response.body, &mut |event| {
             stream.take(event, draft);
             true
         });
         stream.finish(draft);
+    }
+
+    /// Hands the pieces of an answer to `take`, in order.
+    fn each_piece(&self, body: &Body, take: &mut dyn FnMut(StreamEvent) -> bool) {
+        match self.form {
+            Form::Documents => each_document(body, &mut |data| {
+                let name = String::new();
+                take(StreamEvent { name, data })
+            }),
+            _ => each_event(body, take),
+        }
     }
 
     /// Reads the body of an answer whose status is an error; gateways answer in forms of their own.
@@ -294,8 +314,8 @@ impl<'a> Reader<'a> {
             return;
         };
         let mut answer = answer;
-        if self.form == Form::Events {
-            each_event(&response.body, &mut |event| {
+        if matches!(self.form, Form::Events | Form::Documents) {
+            self.each_piece(&response.body, &mut |event| {
                 answer = event.data;
                 false
             });

@@ -53,6 +53,8 @@ impl Provider for OpenAiResponses {
     fn read_request(&self, mut body: Map<String, Value>, _: &Context, draft: &mut Draft) {
         draft.operation = "chat";
         draft.request_model = body.take_string("model");
+        // On a WebSocket, this is what makes a message a request.
+        body.retain(|key, value| key != "type" || *value != "response.create");
         let notes = &mut draft.notes;
         draft.request.system = content_of(body.take("instructions"), notes);
         draft.request.messages = match body.take("input") {

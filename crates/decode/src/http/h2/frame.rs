@@ -3,7 +3,7 @@
 use agentsight_model::KTime;
 
 use crate::http::chunked::take_front;
-use crate::http::hunt::{Guess, Hunter};
+use crate::http::hunt::{Guess, Hunter, Quarry};
 
 /// What a client sends first (RFC 9113, section 3.4).
 pub(in crate::http) const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
@@ -107,6 +107,12 @@ impl Header {
     }
 }
 
+/// A search for frames. Their headers tell enough: no closer look is needed.
+pub(in crate::http) fn hunter() -> Hunter {
+    let confirm = |_: &[u8]| true;
+    Hunter::new(Quarry { guess, confirm }, u32::MAX)
+}
+
 /// Whether bytes may be the beginning of a frame.
 pub(in crate::http) fn guess(bytes: &[u8]) -> Guess {
     // Typical frames are shorter than 64 KiB.
@@ -141,8 +147,8 @@ pub(super) enum Piece<'a> {
     Skipped { header: Header, started: KTime },
     /// What a client sends first.
     Preface,
-    /// What stands here is no frame; the next one is searched for.
-    Lost,
+    /// These bytes are no frame: the next one is searched for, from them on.
+    Lost(Vec<u8>),
     /// A frame was found; these bytes come before what is left of the input.
     Found(Vec<u8>),
 }
@@ -314,7 +320,7 @@ impl FrameReader {
     fn lose(&mut self) {
         self.count_skipped(self.held_bytes());
         self.proofs = 0;
-        self.state = State::Hunting(Hunter::new(guess));
+        self.state = State::Hunting(hunter());
     }
 
     fn open<'a>(&mut self, input: &mut &'a [u8]) -> Option<Piece<'a>> {
@@ -331,7 +337,7 @@ impl FrameReader {
                 let bytes = std::mem::take(bytes);
                 self.state = match guess(&bytes) {
                     Guess::Frame(_) => State::header(),
-                    _ => State::Hunting(Hunter::new(guess)),
+                    _ => State::Hunting(hunter()),
                 };
                 return Some(Piece::Found(bytes));
             }
@@ -355,12 +361,9 @@ impl FrameReader {
         let trusted = self.proofs >= ENOUGH_PROOFS;
         if !header.is_valid() || !trusted && !header.is_typical() {
             let bytes = std::mem::take(bytes);
-            let mut hunter = Hunter::new(guess);
-            // The search begins with these bytes, which are too few for a find.
-            hunter.push(&mut bytes.as_slice(), &mut self.skipped_bytes);
             self.proofs = 0;
-            self.state = State::Hunting(hunter);
-            return Some(Piece::Lost);
+            self.state = State::Hunting(hunter());
+            return Some(Piece::Lost(bytes));
         }
         // Nothing else begins like the first frame of a connection.
         let opens = header.kind == kind::SETTINGS && !header.has(flag::ACK);

@@ -21,7 +21,7 @@ use super::{Fault, Limits};
 use block::{Blocks, Head};
 use fields::Role;
 use frame::{FrameReader, Header, Piece, kind};
-pub(super) use frame::{PREFACE, guess};
+pub(super) use frame::{PREFACE, guess, hunter};
 use stream::{Half, Stream};
 
 /// Ids of streams that ended are remembered, so that late frames do not begin them anew.
@@ -210,7 +210,10 @@ impl Http2 {
                     self.requests_from = Some(direction);
                     self.entered = false;
                 }
-                Piece::Lost => self.lose(direction),
+                Piece::Lost(bytes) => {
+                    self.lose(direction);
+                    return Some(bytes);
+                }
                 Piece::Data {
                     stream,
                     bytes,

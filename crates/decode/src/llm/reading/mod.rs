@@ -44,15 +44,26 @@ pub(crate) enum Form {
     List,
     /// Server-sent events.
     Events,
+    /// JSON documents one after the other: lines, or the messages of a WebSocket.
+    Documents,
     /// Something else.
     Opaque,
 }
+
+/// Media types of documents one after the other.
+const DOCUMENT_TYPES: [&str; 4] = [
+    "application/jsonl",
+    "application/ndjson",
+    "application/x-jsonlines",
+    "application/x-ndjson",
+];
 
 /// The form of a body: what it looks like, because its declared type is often wrong.
 pub(crate) fn form_of(message: &Message) -> Form {
     let start = message.body.bytes.trim_ascii_start();
     let start = start.strip_prefix(b"\xef\xbb\xbf").unwrap_or(start);
     match start.first() {
+        Some(b'{') if DOCUMENT_TYPES.contains(&message.media_type().as_str()) => Form::Documents,
         Some(b'{') => Form::Object,
         Some(b'[') => Form::List,
         Some(_) if message.media_type() == "text/event-stream" => Form::Events,
@@ -107,6 +118,26 @@ pub(crate) fn each_event(body: &Body, take: &mut dyn FnMut(StreamEvent) -> bool)
         if parsed.problem.is_none() || last.data == DONE {
             take(parse_event(last));
         }
+    }
+}
+
+/// Hands documents that stand one after the other to `take`, in order, but for those that are not
+/// whole. Ends early where `take` says so.
+pub(crate) fn each_document(body: &Body, take: &mut dyn FnMut(Value) -> bool) {
+    let mut from = 0;
+    let mut goes_on = true;
+    for &gap in body.gaps.iter().chain([&body.bytes.len()]) {
+        let segment = body.bytes.get(from..gap).unwrap_or_default();
+        json::parse_each(segment, &mut |parsed| {
+            if parsed.problem.is_none() {
+                goes_on = take(parsed.value);
+            }
+            goes_on
+        });
+        if !goes_on {
+            return;
+        }
+        from = gap;
     }
 }
 
