@@ -36,6 +36,23 @@ struct {
 	__type(value, struct hook_call);
 } hook_calls SEC(".maps");
 
+/*
+ * The call that each thread entered last. A function of a library may hand its data on to another one
+ * that is probed, by a call or by a jump, as gnutls_record_send does: only the outer one counts.
+ */
+struct hook_last_call {
+	struct hook_call_key key;
+	u64 object;
+	u64 buffer;
+	u64 stack;
+};
+struct {
+	__uint(type, BPF_MAP_TYPE_LRU_HASH);
+	__uint(max_entries, 16384);
+	__type(key, u32);
+	__type(value, struct hook_last_call);
+} hook_last_calls SEC(".maps");
+
 struct {
 	__uint(type, BPF_MAP_TYPE_LRU_HASH);
 	__uint(max_entries, 16384);
@@ -197,8 +214,8 @@ static __always_inline void captured(const struct tls_hook *hook, const struct h
 		if (bytes == AAD_TLS_1_3) {
 			inner_type = true;
 			tail = 1;
-		} else if (bytes != AAD_TLS_1_2 || byte_at(call->values[ASSOCIATED_DATA] + 8) !=
-							   CONTENT_APPLICATION_DATA) {
+		} else if (bytes != AAD_TLS_1_2 ||
+			   byte_at(call->values[ASSOCIATED_DATA] + 8) != CONTENT_APPLICATION_DATA) {
 			return;
 		}
 	}
@@ -240,6 +257,29 @@ static __always_inline const struct tls_hook *hook_of(void *ctx, u32 *index)
 	return bpf_map_lookup_elem(&tls_hooks, index);
 }
 
+/* Whether the call is made inside one that has the same data. If not, the next ones may be inside it. */
+static __always_inline bool is_inner(struct pt_regs *regs, u32 tid, const struct tls_hook *hook,
+				     const struct hook_call_key *key, const struct hook_call *call)
+{
+	struct hook_last_call last = {
+		.key = *key,
+		.object = call->values[OBJECT],
+		.buffer = call->values[BUFFER],
+		.stack = PT_REGS_SP_CORE(regs),
+	};
+	struct hook_last_call *outer = bpf_map_lookup_elem(&hook_last_calls, &tid);
+
+	/* A stack that moves says nothing; what makes objects has no data. */
+	if (hook->call.base == BASE_GOROUTINE || !hook->buffer.base)
+		return false;
+	if (outer && outer->key.tgid == key->tgid && outer->key.hook != key->hook &&
+	    outer->object == last.object && outer->buffer == last.buffer &&
+	    outer->stack >= last.stack && bpf_map_lookup_elem(&hook_calls, &outer->key))
+		return true;
+	bpf_map_update_elem(&hook_last_calls, &tid, &last, BPF_ANY);
+	return false;
+}
+
 SEC("uprobe")
 int BPF_UPROBE(hook_enter)
 {
@@ -277,6 +317,8 @@ int BPF_UPROBE(hook_enter)
 		return 0;
 	}
 	key.call = call.values[CALL];
+	if (is_inner(ctx, (u32)pid_tgid, hook, &key, &call))
+		return 0;
 	bpf_map_update_elem(&hook_calls, &key, &call, BPF_ANY);
 	return 0;
 }

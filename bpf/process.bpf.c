@@ -12,11 +12,13 @@ char LICENSE[] SEC("license") = "Dual BSD/GPL";
 #define ARGV_CHUNKS 384 /* of WIRE_ARGV_CHUNK_BYTES: 6 MiB, the kernel's own limit */
 #define ARGV_CHUNKS_UNROLLED 8 /* without bpf_loop */
 
-static __always_inline void emit_process(void *record, u32 length)
+static __always_inline void emit_process(void *record, u32 length, u64 wakeup)
 {
-	if (bpf_ringbuf_output(&process_ring, record, length, 0))
+	if (bpf_ringbuf_output(&process_ring, record, length, wakeup))
 		count_refused(CLASS_PROCESS);
 }
+
+#define LAZY lazy_wakeup(&process_ring, 8 * 1024 * 1024)
 
 SEC("tp_btf/sched_process_fork")
 int BPF_PROG(process_sched_process_fork, struct task_struct *parent, struct task_struct *child)
@@ -43,7 +45,7 @@ int BPF_PROG(process_sched_process_fork, struct task_struct *parent, struct task
 	rec.child_tgid = child_tgid;
 	rec.child_start_ns = inherited.start_ns;
 	BPF_CORE_READ_STR_INTO(&rec.comm, parent, comm);
-	emit_process(&rec, sizeof(rec));
+	emit_process(&rec, sizeof(rec), LAZY);
 	return 0;
 }
 
@@ -81,7 +83,7 @@ static long argv_chunk(u32 index, struct argv_rest *rest)
 		    &rest->scope, rest->tgid, rest->tid);
 	rec->offset = offset;
 	rec->bytes = bytes;
-	emit_process(rec, sizeof(*rec) + bytes);
+	emit_process(rec, sizeof(*rec) + bytes, LAZY);
 	return 0;
 }
 
@@ -138,6 +140,8 @@ int BPF_PROG(process_sched_process_exec, struct task_struct *task, int old_pid,
 
 	exe = BPF_CORE_READ(bprm, file);
 	file_id_of(&rec->exe, BPF_CORE_READ(exe, f_inode));
+	if (is_new_image(&rec->exe))
+		flags |= REC_NEW_IMAGE;
 	at = sizeof(*rec);
 	path = BPF_CORE_READ(exe, f_path);
 	at = path_append(at, &path, &flags);
@@ -185,7 +189,8 @@ int BPF_PROG(process_sched_process_exec, struct task_struct *task, int old_pid,
 	rec->header.length = at;
 	if (at > SCRATCH_BYTES)
 		return 0;
-	emit_process(rec, at);
+	/* A program that is new to user space: it is to attach probes before the program gets far. */
+	emit_process(rec, at, flags & REC_NEW_IMAGE ? BPF_RB_FORCE_WAKEUP : LAZY);
 	if (flags & REC_MORE) {
 		struct argv_rest rest = {
 			.scope = *scope,
@@ -238,7 +243,7 @@ int BPF_PROG(process_sched_process_exit, struct task_struct *task)
 		rec.system_ns += BPF_CORE_READ(leader, stime);
 	}
 	rec.max_rss_pages = BPF_CORE_READ(signal, maxrss);
-	emit_process(&rec, sizeof(rec));
+	emit_process(&rec, sizeof(rec), LAZY);
 	bpf_map_delete_elem(&scopes, &tgid);
 	return 0;
 }

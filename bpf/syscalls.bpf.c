@@ -19,19 +19,6 @@ const volatile u8 operations[MAX_SYSCALLS] = {};
 #define TS_COMPAT 2
 #define MSG_PEEK 2
 
-/* Files whose executable mapping was announced, by inode and device: once is enough to attach probes. */
-struct image_key {
-	u64 ino;
-	u32 dev;
-	u32 reserved;
-};
-struct {
-	__uint(type, BPF_MAP_TYPE_HASH);
-	__uint(max_entries, 16384);
-	__type(key, struct image_key);
-	__type(value, u8);
-} images_seen SEC(".maps");
-
 static __always_inline void transferred(const struct actor *actor, u32 fd, bool write, long bytes,
 					struct user_data *data)
 {
@@ -41,7 +28,7 @@ static __always_inline void transferred(const struct actor *actor, u32 fd, bool 
 
 	if (bytes <= 0)
 		return;
-	file = file_of_fd(actor->task, fd);
+	file = file_of_fd(fd);
 	if (!file)
 		return;
 	inode = BPF_CORE_READ(file, f_inode);
@@ -54,31 +41,28 @@ static __always_inline void transferred(const struct actor *actor, u32 fd, bool 
 
 static __always_inline void image_mapped(const struct actor *actor, u32 fd)
 {
-	struct file *file = file_of_fd(actor->task, fd);
+	struct file *file = file_of_fd(fd);
 	struct image_mapped_rec *rec;
-	struct image_key key = {};
+	struct file_id id = {};
 	struct inode *inode;
 	struct scratch *s;
 	struct path path;
-	u8 seen = 1, flags = 0;
 	u32 at = sizeof(*rec);
+	u8 flags = 0;
 
 	if (!file)
 		return;
 	inode = BPF_CORE_READ(file, f_inode);
-	key.ino = BPF_CORE_READ(inode, i_ino);
-	key.dev = BPF_CORE_READ(inode, i_sb, s_dev);
-	if (bpf_map_lookup_elem(&images_seen, &key))
+	file_id_of(&id, inode);
+	if (!is_new_image(&id))
 		return;
 	s = scratch();
 	if (!s)
 		return;
-	/* If the map is full the file is announced again, which does no harm. */
-	bpf_map_update_elem(&images_seen, &key, &seen, BPF_ANY);
 	rec = (void *)s->bytes;
 	fill_header(&rec->header, EV_IMAGE_MAPPED, CLASS_PROCESS, 0, actor->scope, actor->tgid,
 		    actor->tid);
-	file_id_of(&rec->file, inode);
+	rec->file = id;
 	rec->reserved = 0;
 	path = BPF_CORE_READ(file, f_path);
 	at = path_append(at, &path, &flags);
@@ -152,7 +136,9 @@ int BPF_PROG(syscalls_sys_exit, struct pt_regs *regs, long ret)
 			break; /* comes again */
 		if (op == OP_RECVMSG && PT_REGS_PARM3_CORE_SYSCALL(regs) & MSG_PEEK)
 			break;
-		data.form = op == OP_READV ? DATA_VECTOR : op == OP_RECVMSG ? DATA_MESSAGE : DATA_FLAT;
+		data.form = op == OP_READV     ? DATA_VECTOR
+			    : op == OP_RECVMSG ? DATA_MESSAGE
+					       : DATA_FLAT;
 		data.address = PT_REGS_PARM2_CORE_SYSCALL(regs);
 		data.count = PT_REGS_PARM3_CORE_SYSCALL(regs);
 		transferred(&actor, PT_REGS_PARM1_CORE_SYSCALL(regs), false, ret, &data);
@@ -161,7 +147,9 @@ int BPF_PROG(syscalls_sys_exit, struct pt_regs *regs, long ret)
 	case OP_WRITEV:
 	case OP_SENDTO:
 	case OP_SENDMSG:
-		data.form = op == OP_WRITEV ? DATA_VECTOR : op == OP_SENDMSG ? DATA_MESSAGE : DATA_FLAT;
+		data.form = op == OP_WRITEV    ? DATA_VECTOR
+			    : op == OP_SENDMSG ? DATA_MESSAGE
+					       : DATA_FLAT;
 		data.address = PT_REGS_PARM2_CORE_SYSCALL(regs);
 		data.count = PT_REGS_PARM3_CORE_SYSCALL(regs);
 		if (op == OP_SENDTO)

@@ -112,7 +112,7 @@ static __always_inline struct file_use *file_use_of(const struct actor *actor, s
 
 static __always_inline void file_opened(const struct actor *actor, u32 fd, u32 open_flags)
 {
-	struct file *file = file_of_fd(actor->task, fd);
+	struct file *file = file_of_fd(fd);
 	struct inode *inode;
 	struct file_use *use;
 	u32 mode, access;
@@ -181,7 +181,7 @@ static __always_inline u32 name_append(struct scratch *s, u32 at, const struct a
 
 			base = BPF_CORE_READ(task, fs, pwd);
 		} else {
-			struct file *file = file_of_fd(actor->task, dirfd);
+			struct file *file = file_of_fd(dirfd);
 
 			if (!file)
 				return at;

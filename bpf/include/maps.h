@@ -13,6 +13,9 @@
 /* Set by user space before loading, when the kernel has bpf_loop (5.17). */
 const volatile bool has_bpf_loop __weak = false;
 
+/* The same for bpf_get_current_task_btf (5.11). */
+const volatile bool has_task_btf __weak = false;
+
 #define MAX_PROCESSES 65536
 
 /* The watched processes, by tgid. A process that is not here sends nothing to user space. */
@@ -70,6 +73,22 @@ struct {
 	__type(key, struct file_use_key);
 	__type(value, struct file_use);
 } file_uses __weak SEC(".maps");
+
+/*
+ * Files that user space was told to look for TLS code in, by inode and device: once is enough, as probes
+ * belong to the file.
+ */
+struct image_key {
+	u64 ino;
+	u32 dev;
+	u32 reserved;
+};
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, 16384);
+	__type(key, struct image_key);
+	__type(value, u8);
+} images_seen __weak SEC(".maps");
 
 /* Sockets of watched processes, by address of the kernel's struct sock. */
 struct {

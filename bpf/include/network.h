@@ -203,7 +203,7 @@ static __always_inline void emit_hello(const struct actor *actor, u64 socket,
 	rec->bytes = length;
 	rec->reserved = 0;
 	if (bpf_probe_read_user(&s->bytes[sizeof(*rec)], length, (void *)vector.base) ||
-	    bpf_ringbuf_output(&tls_ring, rec, sizeof(*rec) + length, 0))
+	    bpf_ringbuf_output(&tls_ring, rec, sizeof(*rec) + length, BPF_RB_NO_WAKEUP))
 		count_refused(CLASS_TLS);
 }
 
@@ -273,8 +273,8 @@ static __always_inline void destination(struct socket_address *remote, u64 to)
 		bpf_probe_read_user(remote->bytes, 16, (void *)to + 8);
 }
 
-static __always_inline void socket_transferred(const struct actor *actor, struct file *file, bool sent,
-					       u64 bytes, struct user_data *data)
+static __always_inline void socket_transferred(const struct actor *actor, struct file *file,
+					       bool sent, u64 bytes, struct user_data *data)
 {
 	struct sock *sk = sock_of_file(file);
 	u64 key = (u64)sk;
@@ -310,7 +310,7 @@ static __always_inline void socket_transferred(const struct actor *actor, struct
 
 static __always_inline void socket_connected(const struct actor *actor, u32 fd)
 {
-	struct file *file = file_of_fd(actor->task, fd);
+	struct file *file = file_of_fd(fd);
 	struct socket_use *use;
 	struct sock *sk;
 	u64 key;
@@ -331,7 +331,7 @@ static __always_inline void socket_connected(const struct actor *actor, u32 fd)
 
 static __always_inline void socket_accepted(const struct actor *actor, u32 fd)
 {
-	struct file *file = file_of_fd(actor->task, fd);
+	struct file *file = file_of_fd(fd);
 	struct sock *sk;
 
 	if (!file)

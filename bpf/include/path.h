@@ -94,17 +94,37 @@ static __always_inline void file_id_of(struct file_id *id, struct inode *inode)
 	id->mode = BPF_CORE_READ(inode, i_mode);
 }
 
-/* The open file behind a descriptor of the current task, or NULL. */
-static __always_inline struct file *file_of_fd(struct task_struct *task, u32 fd)
+/*
+ * The open file behind a descriptor of the current task that a system call has just used, or NULL. The
+ * call succeeded, so the table is as long as that; it never shrinks.
+ */
+static __always_inline struct file *file_of_fd(u32 fd)
 {
-	struct fdtable *fdt = BPF_CORE_READ(task, files, fdt);
 	struct file **table, *file = NULL;
 
-	if (!fdt || fd >= BPF_CORE_READ(fdt, max_fds))
-		return NULL;
-	table = BPF_CORE_READ(fdt, fd);
+	if (has_task_btf) {
+		struct task_struct *task = bpf_get_current_task_btf();
+
+		table = task->files->fdt->fd;
+	} else {
+		struct task_struct *task = (void *)bpf_get_current_task();
+
+		table = BPF_CORE_READ(task, files, fdt, fd);
+	}
 	bpf_probe_read_kernel(&file, sizeof(file), &table[fd]);
 	return file;
+}
+
+/* Whether user space has not been told of the file before. If the map is full it is told again. */
+static __always_inline bool is_new_image(const struct file_id *id)
+{
+	struct image_key key = { .ino = id->ino, .dev = id->dev };
+	u8 seen = 1;
+
+	if (bpf_map_lookup_elem(&images_seen, &key))
+		return false;
+	bpf_map_update_elem(&images_seen, &key, &seen, BPF_ANY);
+	return true;
 }
 
 #endif

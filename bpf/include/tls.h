@@ -141,7 +141,6 @@ static __always_inline struct tls_stream *stream_of(u32 tgid, u64 object, const 
 	return bpf_map_lookup_elem(&tls_streams, &key);
 }
 
-
 static __always_inline void bind_socket(struct tls_stream *stream, u64 object, u64 socket,
 					const struct scope *scope, u32 tgid, u32 tid)
 {
@@ -182,8 +181,8 @@ static __always_inline void note_object(u64 object, u32 tgid, u32 tid, u8 layer)
 }
 
 /* The thread moved TLS records over the socket. */
-static __always_inline void note_tls_socket(u64 socket, bool sent, const struct scope *scope, u32 tgid,
-					    u32 tid)
+static __always_inline void note_tls_socket(u64 socket, bool sent, const struct scope *scope,
+					    u32 tgid, u32 tid)
 {
 	struct tls_thread *thread = bpf_map_lookup_elem(&tls_threads, &tid);
 	struct tls_thread fresh = { .read_socket = socket, .tgid = tgid };
@@ -284,6 +283,5 @@ static __always_inline void emit_object(u16 kind, u64 object, s32 result)
 	rec->reserved = 0;
 	bpf_ringbuf_submit(rec, BPF_RB_NO_WAKEUP);
 }
-
 
 #endif

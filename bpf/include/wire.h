@@ -54,6 +54,7 @@ enum rec_flags {
 	REC_ARGV_CUT = 2, /* argv_bytes in the record is less than in the process */
 	REC_INHERITED = 4, /* the descriptor's opening was not seen */
 	REC_DIRECTORY = 8,
+	REC_NEW_IMAGE = 32, /* the executed file has not been announced before */
 	REC_MORE = 16, /* the record is continued by the next one of its kind on the same stream */
 };
 

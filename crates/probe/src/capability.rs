@@ -19,6 +19,8 @@ const CAP_SYS_PTRACE: u32 = 19;
 pub struct Capabilities {
     /// `bpf_loop` (5.17): payload of any size instead of 1 MiB a call.
     pub bpf_loop: bool,
+    /// `bpf_get_current_task_btf` (5.11): descriptors are looked up at a third of the cost.
+    pub task_btf: bool,
     /// `bpf_get_attach_cookie` (5.15): TLS functions of any shape, not only those of the OpenSSL family.
     pub attach_cookie: bool,
     /// Many uprobes in one link, without a perf event each (6.6).
@@ -39,6 +41,7 @@ impl Capabilities {
         })?;
         Ok(Self {
             bpf_loop: has_helper(libbpf_sys::BPF_FUNC_loop),
+            task_btf: has_tracing_helper(libbpf_sys::BPF_FUNC_get_current_task_btf),
             attach_cookie: has_helper(libbpf_sys::BPF_FUNC_get_attach_cookie),
             uprobe_multi: has_attach_type(&btf, "BPF_TRACE_UPROBE_MULTI"),
             bpf_lsm: fs::read_to_string("/sys/kernel/security/lsm")
@@ -127,14 +130,19 @@ fn check_privilege() -> Result<(), ProbeError> {
 }
 
 fn has_helper(helper: u32) -> bool {
+    probe_helper(libbpf_sys::BPF_PROG_TYPE_KPROBE, helper)
+}
+
+/// The same for programs at tracepoints. A program of the type proper cannot be tried without a target;
+/// the raw form has the same helpers.
+fn has_tracing_helper(helper: u32) -> bool {
+    probe_helper(libbpf_sys::BPF_PROG_TYPE_RAW_TRACEPOINT, helper)
+}
+
+fn probe_helper(program_type: u32, helper: u32) -> bool {
     // SAFETY: the call takes numbers and, as options, a pointer that may be null.
-    let result = unsafe {
-        libbpf_sys::libbpf_probe_bpf_helper(
-            libbpf_sys::BPF_PROG_TYPE_KPROBE,
-            helper,
-            std::ptr::null(),
-        )
-    };
+    let result =
+        unsafe { libbpf_sys::libbpf_probe_bpf_helper(program_type, helper, std::ptr::null()) };
     result == 1
 }
 

@@ -4,7 +4,7 @@
 use std::ffi::{CString, OsString};
 use std::fs::File;
 use std::io::{self, Read, Write};
-use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::PathBuf;
 use std::process::{Child, Command, ExitStatus};
@@ -71,6 +71,7 @@ pub struct Held {
 /// The command at work.
 pub struct Running {
     child: Child,
+    ended: Option<OwnedFd>,
 }
 
 /// A command line and where it is to run.
@@ -179,7 +180,10 @@ impl Held {
     pub fn release(mut self) -> io::Result<Running> {
         self.gate.write_all(&[1])?;
         match self.spawning.join() {
-            Ok(result) => result.map(|child| Running { child }),
+            Ok(result) => result.map(|child| Running {
+                ended: open_pidfd(child.id()),
+                child,
+            }),
             Err(_) => Err(io::Error::other(
                 "the thread that starts the command failed",
             )),
@@ -187,7 +191,22 @@ impl Held {
     }
 }
 
+/// A descriptor that is readable once the process has ended (Linux 5.3).
+fn open_pidfd(pid: u32) -> Option<OwnedFd> {
+    // SAFETY: the call takes numbers, and gives a descriptor that is nobody else's.
+    unsafe {
+        let fd = libc::syscall(libc::SYS_pidfd_open, pid, 0);
+        (fd >= 0).then(|| OwnedFd::from_raw_fd(fd as libc::c_int))
+    }
+}
+
 impl Running {
+    /// Becomes readable when it has ended.
+    #[must_use]
+    pub fn ended(&self) -> Option<BorrowedFd<'_>> {
+        self.ended.as_ref().map(OwnedFd::as_fd)
+    }
+
     /// Its status, if it has ended.
     ///
     /// # Errors

@@ -8,7 +8,7 @@
 //! # fn main() -> Result<(), agentsight_probe::ProbeError> {
 //! let mut sensor = agentsight_probe::Sensor::load()?;
 //! sensor.watch_tree(4711, 1)?;
-//! sensor.poll(std::time::Duration::from_millis(10), &mut |record: &[u8]| {
+//! sensor.poll(std::time::Duration::from_millis(10), None, &mut |record: &[u8]| {
 //!     println!("{} bytes", record.len());
 //! })?;
 //! # Ok(())

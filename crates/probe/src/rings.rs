@@ -5,18 +5,22 @@
 //! time, and hands on what is older than the moment at which the round began, less a grace period for
 //! records that were stamped but not yet submitted. The rest waits for the next round.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
+use std::os::fd::BorrowedFd;
 use std::rc::Rc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use agentsight_wire::{self as wire, rec_header};
 use libbpf_rs::{MapCore, RingBuffer, RingBufferBuilder};
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
 use crate::{ProbeError, clock};
 
 /// How long a record may be on its way from its time stamp to its ring. Programs run for microseconds;
 /// only a CPU taken away by the hypervisor in between takes longer, and then order suffers, not content.
 const GRACE_NS: u64 = 2_000_000;
+/// Time between two rounds, at least. The rings hold what comes meanwhile.
+const LEAST_INTERVAL: Duration = Duration::from_millis(2);
 
 /// Where records wait for their turn.
 #[derive(Default)]
@@ -96,6 +100,7 @@ fn header_of(bytes: &[u8]) -> Result<rec_header, ()> {
 /// All rings of a sensor.
 pub(crate) struct Rings {
     buffer: RingBuffer<'static>,
+    last_fetch: Cell<Instant>,
     batch: Rc<RefCell<Batch>>,
 }
 
@@ -115,20 +120,34 @@ impl Rings {
         let buffer = builder
             .build()
             .map_err(ProbeError::kernel("open the ring buffers"))?;
-        Ok(Self { buffer, batch })
+        Ok(Self {
+            buffer,
+            last_fetch: Cell::new(Instant::now()),
+            batch,
+        })
     }
 
-    /// Waits up to `timeout` for records, or for the reader to be woken, and fetches what there is.
-    /// Returns the moment up to which the batch is complete.
-    pub(crate) fn fetch(&self, timeout: Duration) -> Result<u64, ProbeError> {
-        let result = self.buffer.poll_raw(timeout);
-        if result < 0 && result != -libc::EINTR {
-            return Err(ProbeError::kernel("read the ring buffers")(
-                libbpf_rs::Error::from_raw_os_error(-result),
-            ));
+    /// Waits up to `timeout` for a record that wakes the reader, or for something else to be readable.
+    pub(crate) fn wait(&self, timeout: Duration, or_readable: Option<BorrowedFd<'_>>) {
+        // SAFETY: the descriptor belongs to the buffer, which outlives this call.
+        let rings = unsafe { BorrowedFd::borrow_raw(self.buffer.epoll_fd()) };
+        let mut sources = vec![PollFd::new(rings, PollFlags::POLLIN)];
+        sources.extend(or_readable.map(|other| PollFd::new(other, PollFlags::POLLIN)));
+        let timeout = u16::try_from(timeout.as_millis()).unwrap_or(u16::MAX);
+        // Interrupted or failed, it only means that we look earlier.
+        let _ = poll(&mut sources, PollTimeout::from(timeout));
+        // While records keep coming, a ring that once woke us is readable all the time. Many small rounds
+        // would cost more than the records.
+        let since = self.last_fetch.get().elapsed();
+        if let Some(rest) = LEAST_INTERVAL.checked_sub(since) {
+            std::thread::sleep(rest);
         }
+    }
+
+    /// Fetches what there is. Returns the moment up to which the batch is complete.
+    pub(crate) fn fetch(&self) -> Result<u64, ProbeError> {
+        self.last_fetch.set(Instant::now());
         let complete_until = clock::now().0.saturating_sub(GRACE_NS);
-        // Poll visits only the rings that woke it; bulk rings do not wake.
         self.buffer
             .consume()
             .map_err(ProbeError::kernel("read the ring buffers"))?;

@@ -2,12 +2,14 @@
 
 use std::io::Read;
 use std::mem::MaybeUninit;
+use std::os::fd::BorrowedFd;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use agentsight_model::ProcessKey;
 use agentsight_wire::{
-    EV_IMAGE_MAPPED, EV_PROCESS_EXEC, EV_PROCESS_EXIT, image_mapped_rec, process_item, rec_header,
+    EV_IMAGE_MAPPED, EV_PROCESS_EXEC, EV_PROCESS_EXIT, REC_NEW_IMAGE, image_mapped_rec,
+    process_item, rec_header,
 };
 use libbpf_rs::skel::{OpenSkel, SkelBuilder};
 use libbpf_rs::{Iter, Link, ProgramAttachType};
@@ -50,6 +52,7 @@ impl Sensor {
         if let Some(rodata) = open.maps.rodata_data.as_deref_mut() {
             syscalls::fill(&mut rodata.operations);
             rodata.has_bpf_loop = capabilities.bpf_loop;
+            rodata.has_task_btf = capabilities.task_btf;
         }
         if capabilities.uprobe_multi {
             let programs = &mut open.progs;
@@ -230,17 +233,19 @@ impl Sensor {
             .map(|_| ())
     }
 
-    /// Waits up to `timeout` for records, attaches to new images, and hands on the records that are due,
-    /// in the order of their times.
+    /// Waits up to `timeout` for records, or for `or_readable`, attaches to new images, and hands on the
+    /// records that are due, in the order of their times.
     ///
     /// # Errors
     /// The rings cannot be read, or the kernel refused an attachment.
     pub fn poll(
         &mut self,
         timeout: Duration,
+        or_readable: Option<BorrowedFd<'_>>,
         sink: &mut dyn FnMut(&[u8]),
     ) -> Result<(), ProbeError> {
-        let complete_until = self.rings.fetch(timeout)?;
+        self.rings.wait(timeout, or_readable);
+        let complete_until = self.rings.fetch()?;
         let result = self.handle_urgent();
         self.rings.release(complete_until, sink);
         self.released_until_ns = complete_until;
@@ -258,7 +263,7 @@ impl Sensor {
     /// # Errors
     /// The rings cannot be read.
     pub fn drain(&mut self, sink: &mut dyn FnMut(&[u8])) -> Result<(), ProbeError> {
-        self.rings.fetch(Duration::ZERO)?;
+        self.rings.fetch()?;
         let result = self.handle_urgent();
         self.rings.release(u64::MAX, sink);
         self.released_until_ns = u64::MAX;
@@ -293,7 +298,7 @@ impl Sensor {
                     tgid: header.tgid,
                     start_ns: header.start_ns,
                 }),
-                EV_PROCESS_EXEC => {
+                EV_PROCESS_EXEC if u32::from(header.flags) & REC_NEW_IMAGE != 0 => {
                     let exe = PathBuf::from(format!("/proc/{}/exe", header.tgid));
                     let name = std::fs::read_link(&exe).unwrap_or_else(|_| exe.clone());
                     result = result.and(self.consider_image(&exe, &name));

@@ -101,7 +101,9 @@ fn watch(argv: &[&str]) -> Recording {
     let deadline = Instant::now() + Duration::from_secs(60);
     while running.try_wait().unwrap().is_none() {
         assert!(Instant::now() < deadline, "the command does not end");
-        sensor.poll(Duration::from_millis(5), &mut keep).unwrap();
+        sensor
+            .poll(Duration::from_millis(5), running.ended(), &mut keep)
+            .unwrap();
     }
     sensor.detach();
     sensor.drain(&mut keep).unwrap();

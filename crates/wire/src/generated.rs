@@ -45,6 +45,7 @@ pub const REC_PATH_CUT: u32 = 1;
 pub const REC_ARGV_CUT: u32 = 2;
 pub const REC_INHERITED: u32 = 4;
 pub const REC_DIRECTORY: u32 = 8;
+pub const REC_NEW_IMAGE: u32 = 32;
 pub const REC_MORE: u32 = 16;
 
 // enum file_access

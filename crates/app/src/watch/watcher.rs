@@ -3,6 +3,7 @@
 use std::ffi::OsString;
 use std::fs::{File, OpenOptions};
 use std::io::{Read as _, Write as _};
+use std::os::fd::BorrowedFd;
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{ExitCode, ExitStatus};
@@ -205,7 +206,7 @@ impl Watched<'_> {
         loop {
             if blind {
                 std::thread::sleep(POLL);
-            } else if let Err(error) = self.round() {
+            } else if let Err(error) = self.round(running.ended()) {
                 blind = true;
                 eprintln!(
                     "agentsight: watching has failed, the command goes on unwatched: {error:#}"
@@ -226,14 +227,14 @@ impl Watched<'_> {
     /// Until all of them have ended, or somebody ends us.
     fn follow_processes(&mut self) -> anyhow::Result<()> {
         while !launch::asked_to_end() && self.sensor.control().watched_count() > 0 {
-            self.round()?;
+            self.round(None)?;
         }
         Ok(())
     }
 
-    fn round(&mut self) -> anyhow::Result<()> {
+    fn round(&mut self, or_readable: Option<BorrowedFd<'_>>) -> anyhow::Result<()> {
         let pipeline = &mut *self.pipeline;
-        let polled = self.sensor.poll(POLL, &mut |bytes| pipeline.record(bytes));
+        let polled = self.sensor.poll(POLL, or_readable, &mut |bytes| pipeline.record(bytes));
         self.tolerate(polled)?;
         if self.last_sweep.elapsed() >= SWEEP_EVERY {
             self.last_sweep = Instant::now();
