@@ -20,8 +20,10 @@ impl Provider for Anthropic {
 
     fn fit(&self, seen: &Seen<'_>) -> Fit {
         let request = seen.request;
+        let path = seen.path.ends_with("/messages");
+        // A limit is compulsory; who forgets it is told so by an error.
         let possible = request.get("messages").is_some_and(Value::is_array)
-            && request.contains_key("max_tokens");
+            && (path || request.contains_key("max_tokens"));
         let versioned = seen.headers.get("anthropic-version").is_some()
             || request.contains_key("anthropic_version");
         Fit {
@@ -29,13 +31,14 @@ impl Provider for Anthropic {
                 "message" => answer.contains_key("content"),
                 "message_start" | "content_block_start" | "content_block_delta" => true,
                 "error" => {
-                    answer.get("error").is_some_and(Value::is_object) && possible && versioned
+                    let error = answer.get("error").is_some_and(Value::is_object);
+                    error && possible && (versioned || path)
                 }
                 _ => false,
             }),
             request: possible && (versioned || has_own_tools(request)),
             possible,
-            path: seen.path.ends_with("/messages"),
+            path,
         }
     }
 

@@ -18,8 +18,8 @@ mod reading;
 
 use std::borrow::Cow;
 
-use agentsight_model::{LlmCall, LlmError, ProcessKey};
-use serde_json::{Map, Value};
+use agentsight_model::{LlmCall, LlmError, Part, ProcessKey};
+use serde_json::{Map, Value, json};
 
 use crate::http::{Body, Exchange, Flaw, Headers, Message, StartLine};
 use crate::json::{self, Problem};
@@ -122,6 +122,10 @@ pub fn decode(exchange: &Exchange, process: ProcessKey, id: &str) -> Option<LlmC
     let mut reader = Reader::new(exchange)?;
     let provider = reader.choose()?;
     let mut draft = reader.read(provider);
+    let (requests, responses) = (&mut draft.request.messages, &mut draft.response.messages);
+    for message in requests.iter_mut().chain(responses) {
+        message.parts.iter_mut().for_each(set_nameless_apart);
+    }
     let (name, api) = provider.names();
     let response = exchange.response.as_ref();
     draft.request.body = exchange.request.body.info.clone();
@@ -360,6 +364,24 @@ impl<'a> Reader<'a> {
             kind: kind.to_owned(),
             message: message.to_owned(),
         })
+    }
+}
+
+/// Keeps a call of no tool in particular as what it is: nothing can be done that it asks for. Answers that
+/// are cut have such calls.
+fn set_nameless_apart(part: &mut Part) {
+    if let Part::ToolCall {
+        id,
+        name,
+        arguments,
+    } = part
+        && name.is_empty()
+    {
+        let content = json!({"id": id, "arguments": arguments});
+        *part = Part::Other {
+            name: "tool_call".to_owned(),
+            content,
+        };
     }
 }
 
