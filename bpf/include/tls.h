@@ -25,6 +25,7 @@ struct tls_stream {
 	u64 exec_id;
 	u64 start_ns;
 	u64 socket; /* that carries it, once it is known */
+	u64 socket_began_ns; /* its first use, as memory of sockets and objects is used again */
 };
 struct {
 	__uint(type, BPF_MAP_TYPE_HASH);
@@ -141,15 +142,32 @@ static __always_inline struct tls_stream *stream_of(u32 tgid, u64 object, const 
 	return bpf_map_lookup_elem(&tls_streams, &key);
 }
 
+/* The stream's socket, if it is known and still the same. */
+static __always_inline u64 socket_of_stream(struct tls_stream *stream)
+{
+	struct socket_use *use;
+	u64 socket = stream->socket;
+
+	if (!socket)
+		return 0;
+	use = bpf_map_lookup_elem(&socket_uses, &socket);
+	if (use && use->first_ns == stream->socket_began_ns)
+		return socket;
+	stream->socket = 0;
+	return 0;
+}
+
 static __always_inline void bind_socket(struct tls_stream *stream, u64 object, u64 socket,
 					const struct scope *scope, u32 tgid, u32 tid)
 {
 	struct socket_use *use = bpf_map_lookup_elem(&socket_uses, &socket);
 	struct tls_socket_rec *rec;
 
+	if (!use)
+		return;
 	stream->socket = socket;
-	if (use)
-		use->flags |= SOCKET_BOUND;
+	stream->socket_began_ns = use->first_ns;
+	use->flags |= SOCKET_BOUND;
 	rec = bpf_ringbuf_reserve(&tls_ring, sizeof(*rec), 0);
 	if (!rec) {
 		count_drop(CLASS_TLS, DROP_RING_FULL);
@@ -171,7 +189,7 @@ static __always_inline void note_object(u64 object, u32 tgid, u32 tid, u8 layer)
 
 	if (stream && layer == LAYER_THREAD)
 		stream->socket = 0; /* each time another one */
-	if (stream && stream->socket)
+	if (stream && socket_of_stream(stream))
 		return;
 	thread = bpf_map_lookup_elem(&tls_threads, &tid);
 	if (thread && thread->tgid == tgid)
@@ -203,7 +221,7 @@ static __always_inline void note_tls_socket(u64 socket, bool sent, const struct 
 	object = thread->pending_object;
 	thread->pending_object = 0;
 	stream = stream_of(tgid, object, scope);
-	if (stream && !stream->socket)
+	if (stream && !socket_of_stream(stream))
 		bind_socket(stream, object, socket, scope, tgid, tid);
 }
 
@@ -236,15 +254,14 @@ __weak __noinline int capture(u64 object, u64 buffer, u64 total, u32 how)
 	copy.direction = how & 1;
 	copy.layer = how >> 1;
 	copy.total = total;
-	if (copy.layer == LAYER_CLEARTEXT)
-		stream->socket = object;
-	if (!stream->socket && copy.direction == TLS_RECEIVED) {
+	copy.socket = copy.layer == LAYER_CLEARTEXT ? object : socket_of_stream(stream);
+	if (!copy.socket && copy.direction == TLS_RECEIVED) {
 		thread = bpf_map_lookup_elem(&tls_threads, &copy.tid);
 		if (thread && thread->tgid == copy.tgid && thread->read_socket)
 			bind_socket(stream, object, thread->read_socket, scope, copy.tgid,
 				    copy.tid);
+		copy.socket = stream->socket;
 	}
-	copy.socket = stream->socket;
 	/* The library allows one thread at a time in an object, so this needs no atomic. */
 	copy.offset = stream->offsets[copy.direction];
 	stream->offsets[copy.direction] += total;

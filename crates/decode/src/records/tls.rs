@@ -66,9 +66,8 @@ pub(super) fn data(
         missing_bytes = record.offset.saturating_sub(*expected);
         *expected = record.offset.saturating_add(u64::from(record.bytes));
     }
-    if record.socket != 0 {
-        object.socket = Some(record.socket);
-    }
+    // The kernel side knows best: an object's memory may be another connection's by now.
+    object.socket = Some(record.socket).filter(|&socket| socket != 0);
     let layer = u32::from(record.layer);
     let mut payload = Payload {
         time: KTime(header.ktime_ns),
@@ -262,9 +261,15 @@ mod tests {
     }
 
     fn chunk(object: u64, layer: u32, direction: u32, offset: u64) -> Vec<u64> {
+        chunk_of(0, object, layer, direction, offset)
+    }
+
+    /// A chunk whose socket the kernel side knows.
+    fn chunk_of(socket: u64, object: u64, layer: u32, direction: u32, offset: u64) -> Vec<u64> {
         let record = tls_data_rec {
             header: header(wire::EV_TLS_DATA),
             object,
+            socket,
             offset,
             bytes: 8,
             direction: direction as u8,
@@ -332,14 +337,26 @@ mod tests {
             chunk(1, wire::LAYER_RECORD, wire::TLS_SENT, 0),
             bound(1),
             bound(2),
-            chunk(2, wire::LAYER_RECORD, wire::TLS_RECEIVED, 0),
-            chunk(1, wire::LAYER_RECORD, wire::TLS_SENT, 8),
+            chunk_of(SOCKET, 2, wire::LAYER_RECORD, wire::TLS_RECEIVED, 0),
+            chunk_of(SOCKET, 1, wire::LAYER_RECORD, wire::TLS_SENT, 8),
             closed(),
         ]);
         let objects: Vec<u64> = payloads(&items).iter().map(|p| p.stream.object).collect();
         assert_eq!(objects, [SOCKET; 3]);
         let ends = items.iter().filter(|item| matches!(item, Item::StreamEnded(_))).count();
         assert_eq!(ends, 1);
+    }
+
+    #[test]
+    fn an_object_whose_memory_is_used_again_waits_for_its_new_socket() {
+        let items = decode(&[
+            bound(1),
+            chunk_of(SOCKET, 1, wire::LAYER_RECORD, wire::TLS_SENT, 0),
+            closed(),
+            chunk(1, wire::LAYER_RECORD, wire::TLS_SENT, 8),
+        ]);
+        assert!(matches!(items.last(), Some(Item::Payload(payload)) if payload.stream.object == 1));
+        assert!(matches!(items[2], Item::StreamEnded(_)));
     }
 
     #[test]
@@ -352,7 +369,7 @@ mod tests {
     fn a_stream_ends_with_its_socket() {
         let items = decode(&[
             bound(1),
-            chunk(1, wire::LAYER_STREAM, wire::TLS_SENT, 0),
+            chunk_of(SOCKET, 1, wire::LAYER_STREAM, wire::TLS_SENT, 0),
             closed(),
         ]);
         assert!(matches!(
