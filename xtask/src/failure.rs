@@ -11,6 +11,12 @@ pub(crate) struct Failure {
     code: u8,
 }
 
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.message)
+    }
+}
+
 impl Failure {
     /// Something went wrong.
     pub(crate) fn new(message: impl fmt::Display) -> Self {

@@ -25,6 +25,8 @@ usage: cargo xtask COMMAND
   setup            checks what building needs and installs what is missing with apt-get
   demo             setup, a release build, and the demo
   test [--all]     setup, then every suite; --all adds real agents, if they are installed
+  test agents [AGENT[/SCENARIO]]
+                   only real agents
   gen              makes the generated sources again: crates/wire/src/generated.rs
   bench [--pairs N] [--only WORKLOAD]
                    what watching costs: exec-burst, open-burst, tls-echo
@@ -49,6 +51,8 @@ fn main() -> ExitCode {
         ["demo"] => demo::run(),
         ["test"] => suites::run(false),
         ["test", "--all"] => suites::run(true),
+        ["test", "agents"] => suites::run_agents(None),
+        ["test", "agents", only] => suites::run_agents(Some(only)),
         ["gen"] => generate(),
         ["bench", options @ ..] => bench::run(options),
         ["eval", "tls", options @ ..] => eval_tls::run(options),

@@ -10,7 +10,7 @@ use crate::run;
 /// The oldest clang that compiles the kernel programs.
 const OLDEST_CLANG: u32 = 15;
 
-/// clang by name, best first. The order is that of `crates/probe/build.rs`.
+/// clang by name, best first. The order is that of `crates/bpf/build.rs`.
 const CLANGS: [&str; 8] = [
     "clang-19", "clang-20", "clang-21", "clang-18", "clang-17", "clang-16", "clang-15", "clang",
 ];
@@ -298,7 +298,7 @@ mod tests {
 
     #[test]
     fn the_build_of_the_kernel_programs_looks_for_the_same_compilers() {
-        let build = fs::read_to_string(run::root().join("crates/probe/build.rs")).unwrap();
+        let build = fs::read_to_string(run::root().join("crates/bpf/build.rs")).unwrap();
         let list = build.split_once("CLANGS").unwrap().1;
         let list = list
             .split_once("= &[")

@@ -65,17 +65,27 @@ const SUITES: &[Suite] = &[
 /// Runs the suites; with `all`, those with real agents as well.
 pub(crate) fn run(all: bool) -> Result<(), Failure> {
     setup::run(setup::Report::Missing)?;
-    let mut rows = Vec::new();
-    let agents: Suite = ("real agents", agents::run);
-    for &(suite, run) in SUITES.iter().chain(all.then_some(&agents)) {
-        let begun = Instant::now();
-        let counts = run();
-        rows.push(Row {
-            suite,
-            counts,
-            time: begun.elapsed(),
-        });
+    let agents: Suite = ("real agents", || agents::run(None));
+    let suites = SUITES.iter().chain(all.then_some(&agents));
+    conclude(suites.map(|&(suite, run)| row(suite, run)).collect())
+}
+
+/// Runs real agents and nothing else; `only` as for [`agents::run`].
+pub(crate) fn run_agents(only: Option<&str>) -> Result<(), Failure> {
+    conclude(vec![row("real agents", || agents::run(only))])
+}
+
+fn row(suite: &'static str, run: impl FnOnce() -> Counts) -> Row {
+    let begun = Instant::now();
+    let counts = run();
+    Row {
+        suite,
+        counts,
+        time: begun.elapsed(),
     }
+}
+
+fn conclude(rows: Vec<Row>) -> Result<(), Failure> {
     print!("\n{}", table(&rows));
     let failed: Vec<&str> = rows
         .iter()
