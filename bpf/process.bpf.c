@@ -10,7 +10,6 @@ char LICENSE[] SEC("license") = "Dual BSD/GPL";
 
 #define SIGNAL_GROUP_EXIT 0x4 /* include/linux/sched/signal.h */
 #define ARGV_CHUNKS 384 /* of WIRE_ARGV_CHUNK_BYTES: 6 MiB, the kernel's own limit */
-#define ARGV_CHUNKS_UNROLLED 8 /* without bpf_loop */
 
 static __always_inline void emit_process(void *record, u32 length, u64 wakeup)
 {
@@ -49,38 +48,32 @@ int BPF_PROG(process_sched_process_fork, struct task_struct *parent, struct task
 	return 0;
 }
 
-struct argv_rest {
-	struct scope scope;
-	unsigned long argv; /* in the process's memory */
-	u32 from; /* bytes that the exec record carried */
-	u32 total;
-	u32 tgid;
-	u32 tid;
-};
-
-/* Sends one more chunk of the argument vector. */
-static long argv_chunk(u32 index, struct argv_rest *rest)
+/*
+ * Sends bytes of the argument vector of the current process, up to one chunk of them.
+ * VERIFIER: a global function, checked once and not for each chunk. Its arguments are 64 bits wide, as the
+ * upper half of a narrower one is unknown.
+ */
+__weak __noinline int argv_chunk(u64 argv, u64 offset, u64 bytes)
 {
-	u32 offset = rest->from + index * WIRE_ARGV_CHUNK_BYTES;
+	u64 pid_tgid = bpf_get_current_pid_tgid();
+	struct scope *scope = scope_of(pid_tgid >> 32);
 	struct scratch *s = scratch();
 	struct process_argv_rec *rec;
-	u32 bytes;
 
-	if (!s || offset >= rest->total)
-		return 1;
-	bytes = rest->total - offset;
+	if (!s || !scope)
+		return 0;
 	if (bytes > WIRE_ARGV_CHUNK_BYTES)
 		bytes = WIRE_ARGV_CHUNK_BYTES;
 	barrier_var(bytes);
 	if (bytes > WIRE_ARGV_CHUNK_BYTES)
-		return 1;
+		return 0;
 	rec = (void *)s->bytes;
-	if (bpf_probe_read_user(&s->bytes[sizeof(*rec)], bytes, (void *)rest->argv + offset)) {
+	if (bpf_probe_read_user(&s->bytes[sizeof(*rec)], bytes, (void *)argv + offset)) {
 		count_drop(CLASS_PROCESS, DROP_READ_FAULT);
-		return 1;
+		return 0;
 	}
-	fill_header(&rec->header, EV_PROCESS_ARGV, CLASS_PROCESS, sizeof(*rec) + bytes,
-		    &rest->scope, rest->tgid, rest->tid);
+	fill_header(&rec->header, EV_PROCESS_ARGV, CLASS_PROCESS, sizeof(*rec) + bytes, scope,
+		    pid_tgid >> 32, (u32)pid_tgid);
 	rec->offset = offset;
 	rec->bytes = bytes;
 	emit_process(rec, sizeof(*rec) + bytes, LAZY);
@@ -88,19 +81,34 @@ static long argv_chunk(u32 index, struct argv_rest *rest)
 }
 
 /* Sends what of the argument vector did not fit into the exec record. */
-static __always_inline void emit_argv_rest(struct argv_rest *rest)
+static __always_inline void emit_argv_rest(u64 argv, u32 from, u32 total)
 {
-	u32 chunks = has_bpf_loop ? ARGV_CHUNKS : ARGV_CHUNKS_UNROLLED;
-	int i;
+	u32 i;
 
-	if (has_bpf_loop)
-		bpf_loop(ARGV_CHUNKS, argv_chunk, rest, 0);
-	else
-		for (i = 0; i < ARGV_CHUNKS_UNROLLED; i++)
-			if (argv_chunk(i, rest))
-				return;
-	if (rest->total - rest->from > chunks * WIRE_ARGV_CHUNK_BYTES)
+	for (i = 0; i < ARGV_CHUNKS; i++) {
+		u32 offset = from + i * WIRE_ARGV_CHUNK_BYTES;
+
+		if (offset >= total)
+			return;
+		argv_chunk(argv, offset, total - offset);
+	}
+	if (total - from > ARGV_CHUNKS * WIRE_ARGV_CHUNK_BYTES)
 		count_drop(CLASS_PROCESS, DROP_TOO_LONG);
+}
+
+/*
+ * Appends a string of the kernel's to the record, and returns how many bytes it takes.
+ * VERIFIER: two paths and two strings fit into the scratch, which shows only here.
+ */
+static __always_inline u32 append_string(struct scratch *s, u64 at, const char *string)
+{
+	long n;
+
+	barrier_var(at);
+	if (at > SCRATCH_BYTES - WIRE_PATH_BYTES)
+		return 0;
+	n = bpf_probe_read_kernel_str(&s->bytes[at], WIRE_PATH_BYTES, string);
+	return n > 0 ? n : 0;
 }
 
 SEC("tp_btf/sched_process_exec")
@@ -117,8 +125,8 @@ int BPF_PROG(process_sched_process_exec, struct task_struct *task, int old_pid,
 	struct scratch *s;
 	struct file *exe;
 	struct path path;
-	u32 at, start, total, bytes;
-	long n;
+	u64 at, start; /* VERIFIER: 64 bits, so that a bound is known of the very register that is used */
+	u32 total, bytes;
 	u8 flags = 0;
 
 	if (!scope)
@@ -152,20 +160,10 @@ int BPF_PROG(process_sched_process_exec, struct task_struct *task, int old_pid,
 	at = path_append(at, &path, &flags);
 	rec->cwd_bytes = at - start;
 
-	/* VERIFIER: the two paths take at most 2 * WIRE_PATH_BYTES, so all of this fits into the scratch. */
-	if (at > sizeof(*rec) + 2 * WIRE_PATH_BYTES)
-		return 0;
-	n = bpf_probe_read_kernel_str(&s->bytes[at], WIRE_PATH_BYTES,
-				      BPF_CORE_READ(bprm, filename));
-	if (n > 0 && n <= WIRE_PATH_BYTES) {
-		rec->filename_bytes = n;
-		at += n;
-	}
-	n = bpf_probe_read_kernel_str(&s->bytes[at], WIRE_PATH_BYTES, BPF_CORE_READ(bprm, interp));
-	if (n > 0 && n <= WIRE_PATH_BYTES) {
-		rec->interp_bytes = n;
-		at += n;
-	}
+	rec->filename_bytes = append_string(s, at, BPF_CORE_READ(bprm, filename));
+	at += rec->filename_bytes;
+	rec->interp_bytes = append_string(s, at, BPF_CORE_READ(bprm, interp));
+	at += rec->interp_bytes;
 
 	argv = BPF_CORE_READ(task, mm, arg_start);
 	total = BPF_CORE_READ(task, mm, arg_end) - argv;
@@ -173,6 +171,7 @@ int BPF_PROG(process_sched_process_exec, struct task_struct *task, int old_pid,
 	barrier_var(bytes);
 	if (bytes > WIRE_ARGV_INLINE_BYTES)
 		bytes = WIRE_ARGV_INLINE_BYTES;
+	barrier_var(at);
 	if (at > sizeof(*rec) + 4 * WIRE_PATH_BYTES)
 		return 0;
 	if (bpf_probe_read_user(&s->bytes[at], bytes, (void *)argv)) {
@@ -191,18 +190,8 @@ int BPF_PROG(process_sched_process_exec, struct task_struct *task, int old_pid,
 		return 0;
 	/* A program that is new to user space: it is to attach probes before the program gets far. */
 	emit_process(rec, at, flags & REC_NEW_IMAGE ? BPF_RB_FORCE_WAKEUP : LAZY);
-	if (flags & REC_MORE) {
-		struct argv_rest rest = {
-			.scope = *scope,
-			.argv = argv,
-			.from = bytes,
-			.total = total,
-			.tgid = tgid,
-			.tid = tid,
-		};
-
-		emit_argv_rest(&rest);
-	}
+	if (flags & REC_MORE)
+		emit_argv_rest(argv, bytes, total);
 	return 0;
 }
 

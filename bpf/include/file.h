@@ -70,11 +70,16 @@ static __always_inline void emit_file_open(const struct actor *actor, const stru
 static __always_inline void emit_file_use(const struct actor *actor, const struct file_use *use)
 {
 	struct scope owner = { .start_ns = use->start_ns, .label = use->label };
-	struct file_use_rec rec = { .totals = *use };
+	struct file_use_rec *rec = bpf_ringbuf_reserve(&file_ring, sizeof(*rec), 0);
 
-	fill_header(&rec.header, EV_FILE_USE, CLASS_FILE, sizeof(rec), &owner, actor->tgid,
+	if (!rec) {
+		count_drop(CLASS_FILE, DROP_RING_FULL);
+		return;
+	}
+	fill_header(&rec->header, EV_FILE_USE, CLASS_FILE, sizeof(*rec), &owner, actor->tgid,
 		    actor->tid);
-	emit_file(&rec, sizeof(rec));
+	rec->totals = *use;
+	bpf_ringbuf_submit(rec, lazy_wakeup(&file_ring, 16 * 1024 * 1024));
 }
 
 /* The process's entry for the file, made (and announced) if there is none. */
