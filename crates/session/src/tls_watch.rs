@@ -12,9 +12,11 @@ use agentsight_model::{Event, EventBody, KTime, ProcessKey, SocketId, TlsConnect
 
 /// Time that plaintext has to show up.
 const PATIENCE_NS: u64 = 700_000_000;
-/// Bytes that a client sends beyond its first message before any data: its key share, its certificate if
-/// it has one, the end of its handshake. What is sent beyond that is data.
-const HANDSHAKE_BYTES: u64 = 400;
+/// Bytes that most clients send at most beyond their first message before any data: the end of the
+/// handshake, in TLS 1.2 with a key share before it. The smallest request that makes sense is longer, and
+/// must count. A longer handshake (with a certificate of the client) is taken for data: without a function
+/// that carried it the connection cannot be read all the same.
+const HANDSHAKE_BYTES: u64 = 100;
 /// Connections that are followed at a time; beyond it the oldest are forgotten.
 const MAX_CONNECTIONS: usize = 65_536;
 
@@ -165,12 +167,15 @@ mod tests {
         watch.began(KTime(0), process(), SOCKET, &[22, 3, 1]);
         watch.progress(KTime(SECOND / 10), SOCKET, 5000, |_| None, &mut out);
         assert!(out.is_empty(), "too early");
-        watch.progress(KTime(SECOND), SOCKET, 300, |_| None, &mut out);
+        // Change cipher spec and a finished message of TLS 1.3, with the longest hash.
+        watch.progress(KTime(SECOND), SOCKET, 3 + 6 + 74, |_| None, &mut out);
         assert!(out.is_empty(), "no data yet");
+        // The same and the smallest request, sealed.
+        let request = "GET / HTTP/1.1\r\nHost: x\r\n\r\n".len() as u64 + 22;
         watch.progress(
             KTime(SECOND),
             SOCKET,
-            5000,
+            3 + 6 + 58 + request,
             |_| Some("rustls".into()),
             &mut out,
         );
