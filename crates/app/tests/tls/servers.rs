@@ -3,8 +3,11 @@
 use std::path::Path;
 use std::process::Command;
 
-use crate::support::{PYTHON, Site};
+use crate::support::{PYTHON, Site, texts};
 use crate::talk::{script, skip, text};
+
+/// How often the server says how much it got.
+const ANSWER_SENTENCES: usize = 2000;
 
 /// A certificate for the loopback address, made for this test alone.
 fn make_certificate(folder: &Path) -> Result<(String, String), String> {
@@ -76,23 +79,24 @@ fn a_server_and_its_clients_in_one_tree() {
     let tls = &recorded.document.coverage.tls;
     assert_eq!(tls.dark_connections, Vec::<serde_json::Value>::new());
     assert_eq!((tls.streams, tls.undecoded_streams), (2 * COUNT as u64, 0));
+    // The calls are the clients'; at the server's side they are exchanges.
+    let sent = body.to_string().len() as u64;
     let calls = &recorded.document.llm_calls;
-    assert_eq!(calls.len(), 2 * COUNT);
-    let mut processes: Vec<_> = calls.iter().map(|call| call.process).collect();
-    processes.sort_unstable();
-    processes.dedup();
-    assert_eq!(processes.len(), 1 + COUNT, "one server and {COUNT} clients");
+    assert_eq!(calls.len(), COUNT);
+    let mut answered = 0;
     for call in calls {
         assert!(call.complete, "{:?}", call.error);
         assert_eq!(call.request.body.sha256, calls[0].request.body.sha256);
-        assert_eq!(call.request.body.bytes, body.to_string().len() as u64);
-        let twins = calls
-            .iter()
-            .filter(|other| other.response.body.sha256 == call.response.body.sha256);
-        assert_eq!(
-            twins.count(),
-            2,
-            "an answer is seen by who gives and by who gets it"
-        );
+        assert_eq!(call.request.body.bytes, sent);
+        assert!(texts(call) == format!("That was {sent} bytes. ").repeat(ANSWER_SENTENCES));
+        answered += call.response.body.bytes;
     }
+    let [served] = recorded.actions("http.exchange").collect::<Vec<_>>()[..] else {
+        panic!("the server's side is not one line");
+    };
+    let number = |attribute: &str| served.attributes[attribute].as_u64().unwrap();
+    assert_eq!(number("agentsight.count"), COUNT as u64);
+    assert_eq!(number("http.request.body.size"), sent * COUNT as u64);
+    assert_eq!(number("http.response.body.size"), answered);
+    assert!(calls.iter().all(|call| call.process != served.process));
 }

@@ -11,6 +11,7 @@ MODE, of which several may be joined by commas:
 """
 
 import asyncio
+import contextlib
 import http.client
 import os
 import ssl
@@ -48,11 +49,10 @@ def exchange(connection, file):
 
 def one(files, connection=None, lock=None):
     connection = connection or connect()
-    lock = lock or threading.Lock()
     for file in files:
-        with lock:
+        with lock or contextlib.nullcontext():
             exchange(connection, file)
-    if not lock.locked():
+    if not lock:
         connection.close()
 
 
