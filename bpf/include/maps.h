@@ -10,10 +10,7 @@
 #include <bpf/bpf_helpers.h>
 #include "wire.h"
 
-/* Set by user space before loading, when the kernel has bpf_loop (5.17). */
-const volatile bool has_bpf_loop __weak = false;
-
-/* The same for bpf_get_current_task_btf (5.11). */
+/* Set by user space before loading, when the kernel has bpf_get_current_task_btf (5.11). */
 const volatile bool has_task_btf __weak = false;
 
 #define MAX_PROCESSES 65536

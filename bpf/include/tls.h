@@ -12,8 +12,13 @@
 
 _Static_assert(WIRE_TLS_CHUNK_BYTES == 16384, "the largest size class holds a whole chunk");
 
-#define LOOP_CHUNKS 8192 /* of WIRE_TLS_CHUNK_BYTES: 128 MiB a call */
-#define UNROLLED_CHUNKS 64 /* without bpf_loop: 1 MiB a call */
+/*
+ * VERIFIER: chunks are sent in blocks, by functions that are checked once each. One loop over all of them
+ * would leave a branch to be explored in every iteration, of which no more than 8192 may wait.
+ */
+#define BLOCK_CHUNKS 128 /* of WIRE_TLS_CHUNK_BYTES: 2 MiB */
+#define BLOCK_BYTES ((u64)BLOCK_CHUNKS * WIRE_TLS_CHUNK_BYTES)
+#define MAX_BLOCKS 64 /* 128 MiB a call */
 
 struct tls_stream_key {
 	u64 object;
@@ -51,78 +56,6 @@ struct {
 	__type(key, u32);
 	__type(value, struct tls_thread);
 } tls_threads __weak SEC(".maps");
-
-struct tls_copy {
-	struct scope scope;
-	u64 object;
-	u64 socket;
-	u64 buffer;
-	u64 total;
-	u64 offset; /* of the first byte in its stream */
-	u32 tgid;
-	u32 tid;
-	u8 direction;
-	u8 layer;
-};
-
-/* VERIFIER: a ring reservation has a constant size, so there is one for each class of sizes. */
-#define COPY_CHUNK(capacity)                                                                       \
-	do {                                                                                       \
-		struct {                                                                           \
-			struct tls_data_rec rec;                                                   \
-			u8 bytes[capacity];                                                        \
-		} *out = bpf_ringbuf_reserve(&tls_ring, sizeof(*out), 0);                          \
-		if (!out)                                                                          \
-			goto full;                                                                 \
-		fill_header(&out->rec.header, EV_TLS_DATA, CLASS_TLS, sizeof(out->rec) + bytes,    \
-			    &copy->scope, copy->tgid, copy->tid);                                  \
-		out->rec.object = copy->object;                                                    \
-		out->rec.offset = copy->offset + done;                                             \
-		out->rec.bytes = bytes;                                                            \
-		out->rec.socket = copy->socket;                                                    \
-		out->rec.direction = copy->direction;                                              \
-		out->rec.layer = copy->layer;                                                      \
-		out->rec.reserved[0] = out->rec.reserved[1] = 0;                                   \
-		barrier_var(bytes);                                                                \
-		if (bytes > capacity ||                                                            \
-		    bpf_probe_read_user(out->bytes, bytes, (void *)copy->buffer + done)) {         \
-			bpf_ringbuf_discard(out, BPF_RB_NO_WAKEUP);                                \
-			goto fault;                                                                \
-		}                                                                                  \
-		bpf_ringbuf_submit(out, lazy_wakeup(&tls_ring, 32 * 1024 * 1024));                 \
-	} while (0)
-
-static long copy_chunk(u32 index, struct tls_copy *copy)
-{
-	u64 done = (u64)index * WIRE_TLS_CHUNK_BYTES;
-	struct class_stats *s;
-	u64 bytes;
-
-	if (done >= copy->total)
-		return 1;
-	bytes = copy->total - done;
-	if (bytes > WIRE_TLS_CHUNK_BYTES)
-		bytes = WIRE_TLS_CHUNK_BYTES;
-	if (bytes <= 448)
-		COPY_CHUNK(448);
-	else if (bytes <= 2048)
-		COPY_CHUNK(2048);
-	else if (bytes <= 6144)
-		COPY_CHUNK(6144);
-	else
-		COPY_CHUNK(16384);
-	return 0;
-
-full:
-	count_drop(CLASS_TLS, DROP_RING_FULL);
-	return 0;
-fault:
-	/* The header has been counted as produced. */
-	s = class_stats(CLASS_TLS);
-	if (s)
-		__sync_fetch_and_add(&s->dropped[DROP_READ_FAULT], 1);
-	return 0;
-}
 
 static __always_inline struct tls_stream *stream_of(u32 tgid, u64 object, const struct scope *scope)
 {
@@ -227,56 +160,157 @@ static __always_inline void note_tls_socket(u64 socket, bool sent, const struct 
 
 #define HOW(direction, layer) ((direction) | (layer) << 1)
 
+/* VERIFIER: a ring reservation has a constant size, so there is one for each class of sizes. */
+#define COPY_CHUNK(capacity)                                                                       \
+	do {                                                                                       \
+		struct {                                                                           \
+			struct tls_data_rec rec;                                                   \
+			u8 bytes[capacity];                                                        \
+		} *out = bpf_ringbuf_reserve(&tls_ring, sizeof(*out), 0);                          \
+		if (!out)                                                                          \
+			goto full;                                                                 \
+		fill_header(&out->rec.header, EV_TLS_DATA, CLASS_TLS, sizeof(out->rec) + bytes,    \
+			    scope, tgid, tid);                                                     \
+		out->rec.object = object;                                                          \
+		out->rec.offset = offset;                                                          \
+		out->rec.bytes = bytes;                                                            \
+		out->rec.socket = socket;                                                          \
+		out->rec.direction = how & 1;                                                      \
+		out->rec.layer = how >> 1;                                                         \
+		out->rec.reserved[0] = out->rec.reserved[1] = 0;                                   \
+		barrier_var(bytes);                                                                \
+		if (bytes > capacity || bpf_probe_read_user(out->bytes, bytes, (void *)buffer)) {  \
+			bpf_ringbuf_discard(out, BPF_RB_NO_WAKEUP);                                \
+			goto fault;                                                                \
+		}                                                                                  \
+		bpf_ringbuf_submit(out, lazy_wakeup(&tls_ring, 32 * 1024 * 1024));                 \
+	} while (0)
+
+/*
+ * Sends bytes, up to WIRE_TLS_CHUNK_BYTES, as the next ones of the object's stream.
+ * VERIFIER: a global function takes scalars only (5.10), and looks the rest up.
+ */
+__weak __noinline int copy_chunk(u64 object, u64 buffer, u64 bytes, u32 how)
+{
+	u64 pid_tgid = bpf_get_current_pid_tgid();
+	u32 tgid = pid_tgid >> 32, tid = (u32)pid_tgid;
+	struct tls_stream_key key = { .object = object, .tgid = tgid };
+	struct scope *scope = scope_of(tgid);
+	struct tls_stream *stream;
+	struct class_stats *s;
+	u64 offset, socket;
+
+	if (!scope)
+		return 0;
+	stream = bpf_map_lookup_elem(&tls_streams, &key);
+	if (!stream) {
+		/* Another thread freed the object while it was in use. */
+		count_drop(CLASS_TLS, DROP_READ_FAULT);
+		return 0;
+	}
+	if (bytes > WIRE_TLS_CHUNK_BYTES)
+		bytes = WIRE_TLS_CHUNK_BYTES;
+	socket = how >> 1 == LAYER_CLEARTEXT ? object : stream->socket;
+	/* The library allows one thread at a time in an object, so this needs no atomic. */
+	offset = stream->offsets[how & 1];
+	stream->offsets[how & 1] = offset + bytes;
+	if (bytes <= 448)
+		COPY_CHUNK(448);
+	else if (bytes <= 2048)
+		COPY_CHUNK(2048);
+	else if (bytes <= 6144)
+		COPY_CHUNK(6144);
+	else
+		COPY_CHUNK(16384);
+	return 0;
+
+full:
+	count_drop(CLASS_TLS, DROP_RING_FULL);
+	return 0;
+fault:
+	/* The header has been counted as produced. */
+	s = class_stats(CLASS_TLS);
+	if (s)
+		__sync_fetch_and_add(&s->dropped[DROP_READ_FAULT], 1);
+	return 0;
+}
+
+/*
+ * Sends up to BLOCK_CHUNKS chunks.
+ * VERIFIER: it is the callee that bounds the bytes; a choice in here would be explored anew in every
+ * iteration.
+ */
+__weak __noinline int copy_block(u64 object, u64 buffer, u64 bytes, u32 how)
+{
+	u32 i;
+
+	for (i = 0; i < BLOCK_CHUNKS; i++) {
+		u64 done = (u64)i * WIRE_TLS_CHUNK_BYTES;
+
+		if (done >= bytes)
+			return 0;
+		copy_chunk(object, buffer + done, bytes - done, how);
+	}
+	return 0;
+}
+
+/* The stream goes on behind what was too long to be sent. */
+static __always_inline void skip_rest(u64 object, u64 bytes, u32 how)
+{
+	struct tls_stream_key key = { .object = object };
+	struct tls_stream *stream;
+
+	key.tgid = bpf_get_current_pid_tgid() >> 32;
+	stream = bpf_map_lookup_elem(&tls_streams, &key);
+	if (stream)
+		stream->offsets[how & 1] += bytes;
+	count_drop(CLASS_TLS, DROP_TOO_LONG);
+}
+
+/*
+ * Makes sure that the object has a stream, and that the stream knows its socket if that can be told.
+ * VERIFIER: apart from capture() for its stack, which counts for all that capture() calls.
+ */
+__weak __noinline int open_stream(u64 object, u32 how)
+{
+	u64 pid_tgid = bpf_get_current_pid_tgid();
+	u32 tgid = pid_tgid >> 32, tid = (u32)pid_tgid;
+	struct scope *scope = scope_of(tgid);
+	struct tls_thread *thread;
+	struct tls_stream *stream;
+
+	if (!scope)
+		return 0;
+	stream = stream_of(tgid, object, scope);
+	if (!stream)
+		return 0;
+	if (how >> 1 == LAYER_CLEARTEXT || socket_of_stream(stream) || (how & 1) == TLS_SENT)
+		return 1;
+	thread = bpf_map_lookup_elem(&tls_threads, &tid);
+	if (thread && thread->tgid == tgid && thread->read_socket)
+		bind_socket(stream, object, thread->read_socket, scope, tgid, tid);
+	return 1;
+}
+
 /*
  * Sends `total` bytes at `buffer` of the current process as the next ones of the object's stream.
  * VERIFIER: a global function, checked once and not again for each place that calls it.
  */
 __weak __noinline int capture(u64 object, u64 buffer, u64 total, u32 how)
 {
-	u64 pid_tgid = bpf_get_current_pid_tgid();
-	struct tls_copy copy = {};
-	struct tls_thread *thread;
-	struct tls_stream *stream;
-	struct scope *scope;
 	u32 i;
 
-	copy.tgid = pid_tgid >> 32;
-	copy.tid = (u32)pid_tgid;
-	scope = scope_of(copy.tgid);
-	if (!scope)
+	if (!open_stream(object, how))
 		return 0;
-	stream = stream_of(copy.tgid, object, scope);
-	if (!stream)
-		return 0;
-	copy.scope = *scope;
-	copy.object = object;
-	copy.buffer = buffer;
-	copy.direction = how & 1;
-	copy.layer = how >> 1;
-	copy.total = total;
-	copy.socket = copy.layer == LAYER_CLEARTEXT ? object : socket_of_stream(stream);
-	if (!copy.socket && copy.direction == TLS_RECEIVED) {
-		thread = bpf_map_lookup_elem(&tls_threads, &copy.tid);
-		if (thread && thread->tgid == copy.tgid && thread->read_socket)
-			bind_socket(stream, object, thread->read_socket, scope, copy.tgid,
-				    copy.tid);
-		copy.socket = stream->socket;
-	}
-	/* The library allows one thread at a time in an object, so this needs no atomic. */
-	copy.offset = stream->offsets[copy.direction];
-	stream->offsets[copy.direction] += total;
+	for (i = 0; i < MAX_BLOCKS; i++) {
+		u64 done = (u64)i * BLOCK_BYTES;
 
-	if (has_bpf_loop) {
-		bpf_loop(LOOP_CHUNKS, copy_chunk, &copy, 0);
-		if (total > (u64)LOOP_CHUNKS * WIRE_TLS_CHUNK_BYTES)
-			count_drop(CLASS_TLS, DROP_TOO_LONG);
-		return 0;
-	}
-	for (i = 0; i < UNROLLED_CHUNKS; i++)
-		if (copy_chunk(i, &copy))
+		if (done >= total)
 			return 0;
-	if (total > (u64)UNROLLED_CHUNKS * WIRE_TLS_CHUNK_BYTES)
-		count_drop(CLASS_TLS, DROP_TOO_LONG);
+		copy_block(object, buffer + done, total - done, how);
+	}
+	if (total > MAX_BLOCKS * BLOCK_BYTES)
+		skip_rest(object, total - MAX_BLOCKS * BLOCK_BYTES, how);
 	return 0;
 }
 

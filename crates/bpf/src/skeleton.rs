@@ -5,6 +5,7 @@
     clippy::pedantic,
     clippy::unwrap_used,
     clippy::expect_used,
+    clippy::panic,
     clippy::undocumented_unsafe_blocks,
     missing_docs,
     dead_code,

@@ -81,14 +81,6 @@ impl Capabilities {
                 ),
             ),
             (
-                "tls.chunks".into(),
-                yes_no(
-                    self.bpf_loop,
-                    "any size (bpf_loop)",
-                    "1 MiB a call (no bpf_loop), the rest is counted as lost",
-                ),
-            ),
-            (
                 "lsm".into(),
                 yes_no(
                     self.bpf_lsm,

@@ -77,7 +77,7 @@ impl<'a> KernelControl<'a> {
                 .lookup_percpu(key.as_bytes(), MapFlags::ANY)
                 .map_err(ProbeError::kernel("read the kernel side's counters"))?
                 .unwrap_or_default();
-            let total = counters.entry(class).or_insert_with(ClassCounters::default);
+            let total = counters.entry(class).or_default();
             for bytes in per_cpu {
                 let Ok((stats, _)) = class_stats::read_from_prefix(&bytes) else {
                     continue;

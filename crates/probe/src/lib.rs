@@ -27,6 +27,7 @@ pub mod process;
 mod rings;
 mod sensor;
 mod syscalls;
+pub mod verifier;
 
 pub use capability::Capabilities;
 pub use control::{KernelControl, KernelCounters};

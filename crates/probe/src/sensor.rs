@@ -21,7 +21,7 @@ use crate::images::{AttachedImage, Images, well_known_libraries};
 use crate::process::{RunningProcess, tree_of};
 use crate::rings::Rings;
 use crate::{Capabilities, ProbeError, process, syscalls};
-use agentsight_bpf::{AgentsightSkel, AgentsightSkelBuilder};
+use agentsight_bpf::{AgentsightSkel, AgentsightSkelBuilder, OpenAgentsightSkel};
 
 /// Kernel programs at work. Dropping it detaches them.
 pub struct Sensor {
@@ -44,42 +44,7 @@ impl Sensor {
     pub fn load() -> Result<Self, ProbeError> {
         let capabilities = Capabilities::detect()?;
         libbpf_rs::set_print(None);
-        // JUSTIFICATION: the skeleton borrows its object; a sensor lives as long as its process.
-        let object = Box::leak(Box::new(MaybeUninit::uninit()));
-        let mut open = AgentsightSkelBuilder::default()
-            .open(object)
-            .map_err(ProbeError::kernel("open the kernel programs"))?;
-        if let Some(rodata) = open.maps.rodata_data.as_deref_mut() {
-            syscalls::fill(&mut rodata.operations);
-            rodata.has_bpf_loop = capabilities.bpf_loop;
-            rodata.has_task_btf = capabilities.task_btf;
-        }
-        if capabilities.uprobe_multi {
-            let programs = &mut open.progs;
-            for program in [
-                &mut programs.tls_read_enter,
-                &mut programs.tls_read_ex_enter,
-                &mut programs.tls_write_enter,
-                &mut programs.tls_write_ex_enter,
-                &mut programs.tls_write_ex2_enter,
-                &mut programs.tls_return,
-                &mut programs.tls_handshake_enter,
-                &mut programs.tls_handshake_return,
-                &mut programs.tls_free,
-                &mut programs.hook_enter,
-                &mut programs.hook_return,
-                &mut programs.hook_return_instruction,
-            ] {
-                program.set_attach_type(ProgramAttachType::TraceUprobeMulti);
-            }
-        }
-        for program in [
-            &mut open.progs.hook_enter,
-            &mut open.progs.hook_return,
-            &mut open.progs.hook_return_instruction,
-        ] {
-            program.set_autoload(capabilities.attach_cookie);
-        }
+        let open = open_programs(capabilities)?;
         let skeleton = open
             .load()
             .map_err(ProbeError::kernel("load the kernel programs"))?;
@@ -314,6 +279,48 @@ impl Sensor {
         }
         result
     }
+}
+
+/// The programs, fitted to the kernel and not loaded yet.
+pub(crate) fn open_programs(
+    capabilities: Capabilities,
+) -> Result<OpenAgentsightSkel<'static>, ProbeError> {
+    // JUSTIFICATION: the skeleton borrows its object; a sensor lives as long as its process.
+    let object = Box::leak(Box::new(MaybeUninit::uninit()));
+    let mut open = AgentsightSkelBuilder::default()
+        .open(object)
+        .map_err(ProbeError::kernel("open the kernel programs"))?;
+    if let Some(rodata) = open.maps.rodata_data.as_deref_mut() {
+        syscalls::fill(&mut rodata.operations);
+        rodata.has_task_btf = capabilities.task_btf;
+    }
+    if capabilities.uprobe_multi {
+        let programs = &mut open.progs;
+        for program in [
+            &mut programs.tls_read_enter,
+            &mut programs.tls_read_ex_enter,
+            &mut programs.tls_write_enter,
+            &mut programs.tls_write_ex_enter,
+            &mut programs.tls_write_ex2_enter,
+            &mut programs.tls_return,
+            &mut programs.tls_handshake_enter,
+            &mut programs.tls_handshake_return,
+            &mut programs.tls_free,
+            &mut programs.hook_enter,
+            &mut programs.hook_return,
+            &mut programs.hook_return_instruction,
+        ] {
+            program.set_attach_type(ProgramAttachType::TraceUprobeMulti);
+        }
+    }
+    for program in [
+        &mut open.progs.hook_enter,
+        &mut open.progs.hook_return,
+        &mut open.progs.hook_return_instruction,
+    ] {
+        program.set_autoload(capabilities.attach_cookie);
+    }
+    Ok(open)
 }
 
 /// The path in a record of a mapped image: its components come last first.
