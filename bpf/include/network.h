@@ -156,6 +156,14 @@ static __always_inline bool is_tls(u64 first)
 	return type >= 0x14 && type <= 0x17 && version == 3;
 }
 
+/* Whether a datagram is the beginning of a QUIC connection (RFC 9000 section 17.2.2, RFC 9369). */
+static __always_inline bool is_quic(u64 first, u64 bytes)
+{
+	u32 version = bpf_ntohl((u32)(first >> 8));
+
+	return (first & 0xc0) == 0xc0 && bytes >= 1200 && (version == 1 || version == 0x6b3343cf);
+}
+
 #define WORD(a, b, c, d) ((u32)(a) | (u32)(b) << 8 | (u32)(c) << 16 | (u32)(d) << 24)
 
 /* Whether the bytes are the beginning of an HTTP request or response, or of HTTP/2. */
@@ -234,23 +242,27 @@ static __always_inline void capture_cleartext(u64 socket, const struct user_data
 		count_drop(CLASS_TLS, DROP_TOO_LONG);
 }
 
-/* Looks at the first bytes that go over a TCP socket, and takes the rest accordingly. */
+/* Looks at the first bytes that go over a socket, and takes the rest accordingly. */
 static __always_inline void look_into(const struct actor *actor, u64 socket, struct socket_use *use,
 				      const struct user_data *data, bool sent, u64 bytes)
 {
+	bool datagrams = use->protocol == IPPROTO_UDP;
+
 	if (data->form == DATA_NONE)
 		return;
 	if (!(use->flags & SOCKET_SNIFFED)) {
 		u64 first = first_bytes(data);
 
 		use->flags |= SOCKET_SNIFFED;
-		if (is_tls(first)) {
+		if (datagrams ? is_quic(first, bytes) : is_tls(first)) {
 			use->flags |= SOCKET_TLS;
 			emit_hello(actor, socket, data, bytes);
-		} else if (is_http(first)) {
+		} else if (!datagrams && is_http(first)) {
 			use->flags |= SOCKET_HTTP;
 		}
 	}
+	if (datagrams)
+		return;
 	if (use->flags & SOCKET_TLS)
 		note_tls_socket(socket, sent, actor->scope, actor->tgid, actor->tid);
 	else if (use->flags & SOCKET_HTTP)
@@ -303,8 +315,7 @@ static __always_inline void socket_transferred(const struct actor *actor, struct
 	else
 		__sync_fetch_and_add(&use->received_bytes, bytes);
 	use->last_ns = bpf_ktime_get_boot_ns();
-	if (protocol == IPPROTO_TCP)
-		look_into(actor, key, use, data, sent, bytes);
+	look_into(actor, key, use, data, sent, bytes);
 }
 
 static __always_inline void socket_connected(const struct actor *actor, u32 fd)

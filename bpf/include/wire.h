@@ -90,7 +90,7 @@ enum tls_layer {
 
 enum socket_flags {
 	SOCKET_SNIFFED = 1, /* the first bytes were looked at */
-	SOCKET_TLS = 2, /* they were those of TLS */
+	SOCKET_TLS = 2, /* they were those of TLS, or of QUIC */
 	SOCKET_HTTP = 4, /* they were those of HTTP */
 	SOCKET_BOUND = 8, /* plaintext of this socket is seen at some object */
 };

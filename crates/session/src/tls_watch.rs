@@ -17,6 +17,10 @@ const PATIENCE_NS: u64 = 700_000_000;
 /// must count. A longer handshake (with a certificate of the client) is taken for data: without a function
 /// that carried it the connection cannot be read all the same.
 const HANDSHAKE_BYTES: u64 = 100;
+/// How a QUIC packet with a long header begins (RFC 9000 section 17.2).
+const QUIC_LONG_HEADER: u8 = 0xc0;
+/// Why a QUIC connection is dark.
+const QUIC: &str = "QUIC: its TLS is inside UDP, and is not read";
 /// Connections that are followed at a time; beyond it the oldest are forgotten.
 const MAX_CONNECTIONS: usize = 65_536;
 
@@ -26,6 +30,7 @@ struct Connection {
     began: KTime,
     hello: ClientHello,
     hello_bytes: u64,
+    is_quic: bool,
     is_read: bool,
     is_reported_dark: bool,
 }
@@ -56,6 +61,9 @@ impl TlsWatch {
                 began: time,
                 hello: tls_hello::parse(bytes).unwrap_or_default(),
                 hello_bytes: bytes.len() as u64,
+                is_quic: bytes
+                    .first()
+                    .is_some_and(|first| first & QUIC_LONG_HEADER == QUIC_LONG_HEADER),
                 is_read: false,
                 is_reported_dark: false,
             },
@@ -117,7 +125,11 @@ fn judge(
         return;
     }
     connection.is_reported_dark = true;
-    let reason = reason(connection.process);
+    let reason = if connection.is_quic {
+        Some(QUIC.to_owned())
+    } else {
+        reason(connection.process)
+    };
     out.push(report(connection, socket, time, reason));
 }
 
@@ -181,6 +193,18 @@ mod tests {
         );
         watch.ended(KTime(2 * SECOND), SOCKET, 9000, |_| None, &mut out);
         assert_eq!(states(&out), [false]);
+    }
+
+    #[test]
+    fn quic_is_named() {
+        let mut watch = TlsWatch::default();
+        let mut out = Vec::new();
+        watch.began(KTime(0), process(), SOCKET, &[0xc3, 0, 0, 0, 1]);
+        watch.progress(KTime(SECOND), SOCKET, 2400, |_| None, &mut out);
+        assert!(matches!(
+            &out[0].body,
+            EventBody::TlsConnection(connection) if connection.reason.as_deref() == Some(QUIC)
+        ));
     }
 
     #[test]
