@@ -65,7 +65,6 @@ const AGENTS: &[Agent] = &[
     agent("gemini-cli", "npm/gemini-cli", NODE),
     agent("qwen-code", "npm/qwen-code", NODE),
     agent("py-h2", "venv/py-sdk", BASIC),
-    agent("py-ollama", "venv/py-sdk", BASIC),
     agent("claude-code", "npm/claude-code", BASIC),
     agent("codex", "npm/codex", BASIC),
     agent("codex-ws", "npm/codex", BASIC),

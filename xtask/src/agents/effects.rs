@@ -15,9 +15,11 @@ pub(super) fn compare_links(evidence: &Evidence, comparison: &mut Comparison) {
         comparison.links.add(joined);
         if !joined {
             let name = text(wanted, "name");
-            comparison
-                .differences
-                .push(format!("not joined: {name} {} to {asked}", wanted["id"]));
+            comparison.differences.push(format!(
+                "not joined: {name} {} to {}",
+                wanted["id"],
+                short(asked)
+            ));
         }
     }
 }
@@ -65,7 +67,8 @@ fn is_joined(call: &Value, asked: &Value, evidence: &Evidence) -> bool {
 }
 
 const READ: &[&str] = &["file.read"];
-const WRITTEN: &[&str] = &["file.create", "file.write", "file.truncate"];
+/// Some agents write beside the file and put the result in its place.
+const WRITTEN: &[&str] = &["file.create", "file.write", "file.truncate", "file.rename"];
 
 fn resolved(path: &str, work: &str) -> String {
     if path.starts_with('/') {
@@ -106,7 +109,17 @@ pub(super) fn compare_effects(evidence: &Evidence, comparison: &mut Comparison) 
         comparison.effects.add(difference.is_none());
         comparison
             .differences
-            .extend(difference.map(|what| format!("{what}: {effect}")));
+            .extend(difference.map(|what| format!("{what}: {}", short(effect))));
+    }
+}
+
+/// A value as text for people.
+fn short(value: &Value) -> String {
+    const CHARACTERS: usize = 160;
+    let text = value.to_string();
+    match text.char_indices().nth(CHARACTERS) {
+        Some((end, _)) => format!("{}...", text.get(..end).unwrap_or_default()),
+        None => text,
     }
 }
 
@@ -142,10 +155,7 @@ fn difference_of(effect: &Value, document: &Value) -> Option<&'static str> {
 fn is_effect(action: &Value, effect: &Value) -> bool {
     let path = text(effect, "path");
     match text(effect, "kind") {
-        "exec" => {
-            text(action, "kind") == "process.exec"
-                && same_command(argv(action), list(effect, "argv"))
-        }
+        "exec" => text(action, "kind") == "process.exec" && runs_as(action, list(effect, "argv")),
         "file_read" => touches(action, READ, path),
         "file_write" => touches(action, WRITTEN, path),
         "file_delete" => touches(action, &["file.delete"], path),
@@ -161,6 +171,17 @@ fn is_effect(action: &Value, effect: &Value) -> bool {
         }
         _ => false,
     }
+}
+
+/// Whether a program was run with these arguments, or a script by its interpreter.
+fn runs_as(action: &Value, wanted: &[Value]) -> bool {
+    let argv = argv(action);
+    let script = action.pointer("/attributes/agentsight.process.filename");
+    let of_script = argv
+        .iter()
+        .position(|argument| Some(argument) == script)
+        .and_then(|position| argv.get(position..));
+    same_command(argv, wanted) || of_script.is_some_and(|argv| same_command(argv, wanted))
 }
 
 /// The program may be named by its path or without, and may have more arguments than are named.
