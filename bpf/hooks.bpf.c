@@ -200,6 +200,33 @@ static __always_inline u8 byte_at(u64 address)
 	return byte;
 }
 
+/*
+ * Whether a record of which nothing tells the type is one of the protocol itself: change cipher spec, an
+ * alert, a message of the handshake (RFC 8446, sections 4, 5 and 6). None of the protocols that TLS carries
+ * has data like these: as HTTP/2 they would be frames of a megabyte.
+ */
+static __always_inline bool is_protocol_record(u64 buffer, u64 bytes)
+{
+	u8 head[4] = {};
+	u64 message;
+
+	bpf_probe_read_user(head, sizeof(head), (void *)buffer);
+	if (bytes <= 2)
+		return bytes == 1 ? head[0] == 1 : head[0] == 1 || head[0] == 2;
+	message = 4 + (head[2] << 8 | head[3]);
+	switch (head[0]) {
+	case 1: /* client hello */
+	case 16: /* client key exchange */
+		return head[1] == 0 && message == bytes;
+	case 11: /* certificate, others may follow */
+	case 15: /* certificate verify, likewise */
+	case 20: /* finished */
+	case 24: /* key update */
+		return head[1] == 0 && message <= bytes;
+	}
+	return false;
+}
+
 /* Captures what a call moved, if it is application data. */
 static __always_inline void captured(const struct tls_hook *hook, const struct hook_call *call)
 {
@@ -231,6 +258,8 @@ static __always_inline void captured(const struct tls_hook *hook, const struct h
 		return;
 	length -= tail;
 	if (inner_type && byte_at(buffer + length) != CONTENT_APPLICATION_DATA)
+		return;
+	if (hook->layer == LAYER_THREAD && is_protocol_record(buffer, length))
 		return;
 	capture(call->values[OBJECT], buffer, length, HOW(hook->direction & 1, hook->layer & 3));
 }

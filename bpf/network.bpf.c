@@ -4,6 +4,10 @@
 
 char LICENSE[] SEC("license") = "Dual BSD/GPL";
 
+/* The states of a socket that this side has closed: first, or after the other one. */
+#define TCP_FIN_WAIT1 4
+#define TCP_LAST_ACK 9
+
 /*
  * The end of a socket, and not the state CLOSE: a socket whose other side closed first may reach that
  * state while the process has yet to read what came before. Runs in any context, so the owner comes from
@@ -40,6 +44,16 @@ int BPF_PROG(network_inet_sock_set_state, const struct sock *sk, int old_state, 
 		use = bpf_map_lookup_elem(&socket_uses, &key);
 		if (use)
 			local_address(&use->local, sk);
+		return 0;
+	}
+	if (new_state == TCP_FIN_WAIT1 || new_state == TCP_LAST_ACK) {
+		/*
+		 * This side has closed. The socket lives on until the other one has answered, while the
+		 * memory of its TLS objects may serve the next connection already: it is theirs no more.
+		 */
+		use = bpf_map_lookup_elem(&socket_uses, &key);
+		if (use)
+			use->flags &= ~SOCKET_BOUND;
 		return 0;
 	}
 	if (new_state != TCP_SYN_SENT && new_state != TCP_LISTEN)

@@ -84,7 +84,7 @@ static __always_inline u64 socket_of_stream(struct tls_stream *stream)
 	if (!socket)
 		return 0;
 	use = bpf_map_lookup_elem(&socket_uses, &socket);
-	if (use && use->first_ns == stream->socket_began_ns)
+	if (use && use->first_ns == stream->socket_began_ns && use->flags & SOCKET_BOUND)
 		return socket;
 	stream->socket = 0;
 	return 0;
