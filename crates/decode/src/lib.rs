@@ -23,6 +23,7 @@
     )
 )]
 
+pub mod cost;
 pub mod http;
 mod json;
 pub mod llm;

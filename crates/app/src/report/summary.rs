@@ -136,12 +136,13 @@ fn tokens(page: &mut Page, index: &Index<'_>) {
     if reasoning > 0 {
         texts.push(format!("{} of them reasoning", number(reasoning)));
     }
-    let cost: f64 = calls.iter().filter_map(|call| call.cost_usd).sum();
-    if cost > 0.0 {
-        texts.push(format!("list price ${cost:.4}"));
-    }
     page.heading("Tokens");
     page.line(INDENT, &Line::new(Style::Plain, texts.join(" · ")));
+    let prices = calls.iter().filter_map(|call| call.cost_usd);
+    if let Some(cost) = prices.reduce(|sum, price| sum + price) {
+        let text = format!("list price about ${cost:.4}");
+        page.line(INDENT, &Line::new(Style::Plain, text));
+    }
 }
 
 /// What was seen and what was not. Silence would be read as "everything".

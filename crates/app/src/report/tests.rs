@@ -120,6 +120,7 @@ fn call(id: &str, prompt: &str, answer: &str, (input, cached, output): (u64, u64
             messages: vec![said("assistant", answer)],
             ..CallResponse::default()
         },
+        cost_usd: Some(0.0041),
         usage: Usage {
             input_tokens: Some(input),
             cache_read_input_tokens: Some(cached),

@@ -1,7 +1,9 @@
 //! The session document, made from the state of a [`SessionGraph`].
 
 use std::collections::HashMap;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use agentsight_decode::cost::list_price_usd;
 use agentsight_model::document::{
     Agent, AgentName, Call, CallRequest, CallResponse, Coverage, Process, Session, SessionDocument,
     TlsCoverage, ToolCall,
@@ -26,6 +28,10 @@ impl Clock {
         let unix_ns = self.0.unix_ns(time);
         jiff::Timestamp::from_nanosecond(i128::from(unix_ns))
             .map_or_else(|_| String::new(), |time| format!("{time:.9}"))
+    }
+
+    fn system_time(self, time: KTime) -> SystemTime {
+        UNIX_EPOCH + Duration::from_nanos(self.0.unix_ns(time).try_into().unwrap_or(0))
     }
 }
 
@@ -228,7 +234,10 @@ fn call(stored: &StoredCall, clock: Clock) -> Call {
         },
         finish_reasons: call.finish_reasons.clone(),
         usage: call.usage,
-        cost_usd: None,
+        cost_usd: call.model.as_deref().and_then(|model| {
+            let made = clock.system_time(call.started);
+            list_price_usd(&call.provider, model, &call.usage, made)
+        }),
         error: call.error.clone(),
         parts: call.parts.clone(),
     }
@@ -425,5 +434,46 @@ impl ProcessRecord {
             .last()
             .map(|exec| exec.cwd.as_str())
             .filter(|cwd| !cwd.is_empty())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use agentsight_model::{LlmCall, Usage};
+    use serde_json::json;
+
+    use super::*;
+    use crate::graph::{budget::Budget, calls::CallLog};
+
+    fn priced(model: &str) -> Option<f64> {
+        let body = json!({
+            "bytes": 0, "sha256": "", "wire_bytes": 0, "encoding": null, "complete": true,
+        });
+        let mut made: LlmCall = serde_json::from_value(json!({
+            "id": "llm-1", "provider": "anthropic", "api": "anthropic.messages", "model": model,
+            "request_model": model, "operation": "chat", "process": ProcessKey::default(),
+            "endpoint": "", "transport": "http/1.1", "status": 200,
+            "started": 1, "first_byte": null, "ended": 2, "complete": true,
+            "request": {"messages": [], "system": [], "tools": [], "parameters": {}, "body": body},
+            "response": {"messages": [], "id": null, "body": body},
+            "finish_reasons": [], "usage": Usage::default(),
+        }))
+        .unwrap();
+        made.usage.input_tokens = Some(1_200);
+        made.usage.cache_read_input_tokens = Some(1_000);
+        made.usage.cache_creation_input_tokens = Some(100);
+        made.usage.output_tokens = Some(80);
+        let mut log = CallLog::default();
+        let position = log.add(&made, &mut Budget::default());
+        let clock = Clock(WallClock {
+            offset_ns: 1_788_220_800_000_000_000,
+        });
+        call(log.get(position).unwrap(), clock).cost_usd
+    }
+
+    #[test]
+    fn a_call_has_its_list_price_if_its_model_is_known() {
+        assert!((priced("claude-sonnet-4-5").unwrap() - 0.002_175).abs() < 1e-9);
+        assert_eq!(priced("m"), None);
     }
 }
