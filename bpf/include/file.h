@@ -163,6 +163,53 @@ static __always_inline void file_transferred(const struct actor *actor, struct f
 	use->last_ns = bpf_ktime_get_boot_ns();
 }
 
+/* "/proc/self/fd/N/", by which programs name files in a folder that they hold open. */
+#define SELF_FD "/proc/self/fd/"
+#define SELF_CWD "/proc/self/cwd/"
+#define SELF_CWD_BYTES (sizeof(SELF_CWD) - 1)
+#define NO_FD -1 /* not AT_FDCWD, which is another */
+#define SELF_FD_BYTES (sizeof(SELF_FD) - 1)
+#define FD_DIGITS 7
+
+/*
+ * The descriptor that a name begins with in one of these forms, and how long that beginning is; NO_FD if
+ * it has another form. The descriptor's file is resolved as any other's, the name would lead nowhere later.
+ * VERIFIER: unrolled, so that the stack is read at known places.
+ */
+static __always_inline int fd_in_name(const char *user_name, u32 *length)
+{
+	char head[SELF_FD_BYTES + FD_DIGITS + 1] = {};
+	bool is_cwd = true;
+	int fd = 0;
+	u32 i;
+
+	bpf_probe_read_user_str(head, sizeof(head), user_name);
+#pragma unroll
+	for (i = 0; i < SELF_CWD_BYTES; i++)
+		is_cwd &= head[i] == SELF_CWD[i];
+	if (is_cwd) {
+		*length = SELF_CWD_BYTES;
+		return AT_FDCWD;
+	}
+#pragma unroll
+	for (i = 0; i < SELF_FD_BYTES; i++)
+		if (head[i] != SELF_FD[i])
+			return NO_FD;
+#pragma unroll
+	for (i = 0; i < FD_DIGITS; i++) {
+		char c = head[SELF_FD_BYTES + i];
+
+		if (c == '/' && i > 0) {
+			*length = SELF_FD_BYTES + i + 1;
+			return fd;
+		}
+		if (c < '0' || c > '9')
+			return NO_FD;
+		fd = fd * 10 + (c - '0');
+	}
+	return NO_FD;
+}
+
 /*
  * Appends a name as the program gave it, and the directory that it is relative to. At the return of
  * unlink or rename the old name no longer leads anywhere, so the name is all there is; a second thread
@@ -173,13 +220,22 @@ static __always_inline u32 name_append(struct scratch *s, u32 at, const struct a
 				       u8 *flags)
 {
 	struct path base;
-	u32 start = at;
+	u32 start = at, skipped = 0;
 	char first = 0;
 	long n;
+	int fd;
 
 	ref->base_bytes = 0;
 	ref->name_bytes = 0;
 	bpf_probe_read_user(&first, 1, user_name);
+	if (first == '/') {
+		fd = fd_in_name(user_name, &skipped);
+		if (fd != NO_FD) {
+			dirfd = fd;
+			user_name += skipped;
+			first = 0;
+		}
+	}
 	if (first != '/') {
 		if (dirfd == AT_FDCWD) {
 			struct task_struct *task = actor->task;

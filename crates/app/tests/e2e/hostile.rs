@@ -133,6 +133,38 @@ fn a_store_of_a_deceiving_name_is_told_harmlessly() {
     }
 }
 
+/// A path through links and `/proc` says nothing; what the kernel found there does. Names of removed and
+/// renamed files that lead through a symbolic link are a known gap: docs/adr/gaps/names-through-links.md.
+#[test]
+#[ignore = "needs root"]
+fn names_are_those_of_the_kernel() {
+    let site = Site::new();
+    let real = site.path("real");
+    fs::create_dir(&real).unwrap();
+    symlink(&real, site.work().join("link")).unwrap();
+    let script = "\
+exec 7< link
+echo 1 > link/a; cat link/a; mv ../real/a ../real/b; rm ../real/b
+cd link
+echo 1 > /proc/self/cwd/c; cat /proc/self/cwd/c; mv /proc/self/cwd/c /proc/self/cwd/d; rm /proc/self/cwd/d
+echo 1 > /proc/self/fd/7/e; cat /proc/self/fd/7/e; mv /proc/self/fd/7/e /proc/self/fd/7/f; rm /proc/self/fd/7/f
+echo 1 > ../real/./g; cat ../real//g; mv ../real/./g ../real/../real/h; rm ../real/./h";
+    site.run_script(script).end().ok();
+    let session = site.recorded();
+    for (old, new) in [("a", "b"), ("c", "d"), ("e", "f"), ("g", "h")] {
+        for (kind, name) in [
+            ("file.create", old),
+            ("file.write", old),
+            ("file.read", old),
+            ("file.rename", new),
+            ("file.delete", new),
+        ] {
+            let found = session.on_file(kind, &real.join(name)).len();
+            assert_eq!(found, 1, "{kind} of {name}");
+        }
+    }
+}
+
 #[test]
 #[ignore = "needs root"]
 fn long_arguments_are_whole_or_marked_as_cut() {
