@@ -12,6 +12,7 @@
 
 mod anthropic;
 mod gemini;
+mod ollama;
 mod openai_chat;
 mod openai_responses;
 mod reading;
@@ -31,6 +32,7 @@ use reading::{
 const PROVIDERS: &[&dyn Provider] = &[
     &anthropic::Anthropic,
     &gemini::Gemini,
+    &ollama::Ollama,
     &openai_chat::OpenAiChat,
     &openai_responses::OpenAiResponses,
 ];
