@@ -66,12 +66,18 @@ pub(super) fn data(
         missing_bytes = record.offset.saturating_sub(*expected);
         *expected = record.offset.saturating_add(u64::from(record.bytes));
     }
+    let time = KTime(header.ktime_ns);
+    let stream = key(process, record.object);
     // The kernel side knows best: an object's memory may be another connection's by now.
-    object.socket = Some(record.socket).filter(|&socket| socket != 0);
+    let socket = Some(record.socket).filter(|&socket| socket != 0);
+    let former = std::mem::replace(&mut object.socket, socket);
+    if former != socket {
+        leaves(&mut decoder.streams_of_sockets, former, time, stream, out);
+    }
     let layer = u32::from(record.layer);
     let mut payload = Payload {
-        time: KTime(header.ktime_ns),
-        stream: key(process, record.object),
+        time,
+        stream,
         tid: header.tid,
         direction,
         cleartext: layer == wire::LAYER_CLEARTEXT,
@@ -107,6 +113,25 @@ fn ends_with(sockets: &mut StreamsOfSockets, socket: u64, stream: StreamKey) {
     }
 }
 
+/// Ends a stream whose socket was closed and whose object serves another connection: the socket itself
+/// may end much later, when the other side has answered.
+fn leaves(
+    sockets: &mut StreamsOfSockets,
+    former: Option<u64>,
+    time: KTime,
+    stream: StreamKey,
+    out: &mut Vec<Item>,
+) {
+    let Some(streams) = former.and_then(|socket| sockets.get_mut(&socket)) else {
+        return;
+    };
+    let count = streams.len();
+    streams.retain(|other| *other != stream);
+    if streams.len() < count {
+        out.push(Item::StreamEnded(PayloadEnd { time, stream }));
+    }
+}
+
 pub(super) fn socket(
     decoder: &mut Decoder,
     header: &rec_header,
@@ -117,9 +142,14 @@ pub(super) fn socket(
     let process = process_of(header);
     let streams = decoder.streams.entry(process).or_default();
     let object = streams.objects.entry(record.object).or_default();
-    object.socket = Some(record.socket);
+    let time = KTime(header.ktime_ns);
+    let former = object.socket.replace(record.socket);
+    if former != Some(record.socket) {
+        let stream = key(process, record.object);
+        leaves(&mut decoder.streams_of_sockets, former, time, stream, out);
+    }
     out.push(Item::SocketBound {
-        time: KTime(header.ktime_ns),
+        time,
         process,
         socket: SocketId(record.socket),
     });
@@ -137,13 +167,12 @@ pub(super) fn socket(
 }
 
 /// Ends the streams that a socket carried.
-pub(super) fn socket_closed(
-    decoder: &mut Decoder,
-    time: KTime,
-    socket: u64,
-    out: &mut Vec<Item>,
-) {
-    for stream in decoder.streams_of_sockets.remove(&socket).unwrap_or_default() {
+pub(super) fn socket_closed(decoder: &mut Decoder, time: KTime, socket: u64, out: &mut Vec<Item>) {
+    for stream in decoder
+        .streams_of_sockets
+        .remove(&socket)
+        .unwrap_or_default()
+    {
         if let Some(streams) = decoder.streams.get_mut(&stream.process) {
             // The kernel side goes on counting where an object's memory is used again.
             if let Some(object) = streams.objects.get_mut(&stream.object) {
@@ -343,7 +372,10 @@ mod tests {
         ]);
         let objects: Vec<u64> = payloads(&items).iter().map(|p| p.stream.object).collect();
         assert_eq!(objects, [SOCKET; 3]);
-        let ends = items.iter().filter(|item| matches!(item, Item::StreamEnded(_))).count();
+        let ends = items
+            .iter()
+            .filter(|item| matches!(item, Item::StreamEnded(_)))
+            .count();
         assert_eq!(ends, 1);
     }
 
@@ -374,7 +406,39 @@ mod tests {
         ]);
         assert!(matches!(
             items.as_slice(),
-            [Item::SocketBound { .. }, Item::Payload(_), Item::StreamEnded(_), Item::Event(_)]
+            [
+                Item::SocketBound { .. },
+                Item::Payload(_),
+                Item::StreamEnded(_),
+                Item::Event(_)
+            ]
         ));
+    }
+
+    #[test]
+    fn a_stream_ends_when_its_object_serves_another_socket() {
+        const OTHER: u64 = SOCKET + 64;
+        let data =
+            |socket, offset| chunk_of(socket, 1, wire::LAYER_STREAM, wire::TLS_RECEIVED, offset);
+        for next in [0, OTHER] {
+            let items = decode(&[
+                bound(1),
+                data(SOCKET, 0),
+                data(next, 8),
+                data(OTHER, 16),
+                closed(),
+                data(OTHER, 24),
+            ]);
+            let order: String = items
+                .iter()
+                .filter_map(|item| match item {
+                    Item::Payload(_) => Some('p'),
+                    Item::StreamEnded(_) => Some('e'),
+                    _ => None,
+                })
+                .collect();
+            assert_eq!(order, "peppp", "{next:#x}");
+            assert!(payloads(&items).iter().all(|p| p.missing_bytes == 0));
+        }
     }
 }
