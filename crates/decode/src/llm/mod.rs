@@ -14,6 +14,7 @@ mod anthropic;
 mod gemini;
 mod ollama;
 mod openai_chat;
+mod openai_realtime;
 mod openai_responses;
 mod reading;
 
@@ -26,6 +27,7 @@ use crate::http::{Body, Exchange, Flaw, Headers, Message, StartLine};
 use crate::json::{self, Problem};
 use reading::{
     Draft, Form, StreamEvent, each_document, each_event, error_of, form_of, into_object, parse_body,
+    parse_messages,
 };
 
 /// Every dialect that is understood.
@@ -34,6 +36,7 @@ const PROVIDERS: &[&dyn Provider] = &[
     &gemini::Gemini,
     &ollama::Ollama,
     &openai_chat::OpenAiChat,
+    &openai_realtime::OpenAiRealtime,
     &openai_responses::OpenAiResponses,
 ];
 
@@ -83,6 +86,8 @@ impl Seen<'_> {
 /// What a request may say outside of its body.
 struct Context {
     path: String,
+    /// What follows the path, without the question mark.
+    query: String,
 }
 
 /// How well an exchange fits a dialect.
@@ -191,7 +196,10 @@ impl<'a> Reader<'a> {
         match &exchange.request.start {
             StartLine::Unseen if body.bytes.is_empty() && reader.form != Form::Opaque => {}
             // Where the method was not seen, the body must do.
-            start if (is_socket || may_ask(start)) && json::looks_like_document(&body.bytes) => {
+            _ if is_socket && json::looks_like_document(&body.bytes) => {
+                (reader.request, reader.problem) = parse_messages(body);
+            }
+            start if may_ask(start) && json::looks_like_document(&body.bytes) => {
                 let parsed = parse_body(body);
                 reader.request = into_object(parsed.value);
                 reader.problem = parsed.problem;
@@ -260,8 +268,10 @@ impl<'a> Reader<'a> {
 
     fn read(&mut self, provider: &dyn Provider) -> Draft {
         let mut draft = Draft::default();
+        let query = self.exchange.path_and_query().split_once('?');
         let context = Context {
             path: self.exchange.path().to_owned(),
+            query: query.map_or_else(String::new, |(_, query)| query.to_owned()),
         };
         provider.read_request(std::mem::take(&mut self.request), &context, &mut draft);
         let answer = std::mem::take(&mut self.answer);

@@ -118,7 +118,7 @@ fn usage_of(usage: &Map<String, Value>) -> Usage {
     }
 }
 
-fn tool_of(tool: Value) -> ToolDefinition {
+pub(super) fn tool_of(tool: Value) -> ToolDefinition {
     let mut tool = into_object(tool);
     let kind = tool.take_text("type");
     let name = tool
@@ -136,7 +136,7 @@ fn tool_of(tool: Value) -> ToolDefinition {
 }
 
 /// An item of the input, as a message of whoever it is from.
-fn message_of(mut item: Map<String, Value>, notes: &mut Notes) -> Message {
+pub(super) fn message_of(mut item: Map<String, Value>, notes: &mut Notes) -> Message {
     let role = item.take_string("role");
     let parts = parts_of(item, notes);
     let is_result = |part: &Part| matches!(part, Part::ToolCallResponse { .. });
@@ -304,7 +304,7 @@ fn content_part(part: Value, notes: &mut Notes) -> Part {
 
 /// A streamed response, put together.
 #[derive(Default)]
-struct Assembly {
+pub(super) struct Assembly {
     /// The response object, as last sent.
     response: Map<String, Value>,
     items: BTreeMap<u64, Item>,

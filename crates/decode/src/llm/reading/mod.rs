@@ -2,6 +2,7 @@
 
 mod draft;
 mod fields;
+mod socket;
 
 use serde_json::{Map, Value};
 
@@ -10,6 +11,7 @@ use crate::http::{Body, Message};
 use crate::json::{self, Parsed, Problem};
 pub(crate) use draft::{Draft, Notes, error_of, message, other, push_text, result_of, tool_call};
 pub(crate) use fields::{Fields, into_object, into_text};
+pub(crate) use socket::{Pieces, any_message, messages_in, parse_messages};
 
 /// Bytes of a stream that are parsed before their events are handed on.
 const PIECE_BYTES: usize = 64 << 10;
