@@ -95,7 +95,7 @@ fn model_in(path: &str) -> Option<String> {
     Some(model.to_owned())
 }
 
-fn message_of(mut content: Map<String, Value>, notes: &mut Notes) -> Message {
+pub(super) fn message_of(mut content: Map<String, Value>, notes: &mut Notes) -> Message {
     let parts = parts_of(content.take_list("parts"), notes);
     let is_result = |part: &Part| matches!(part, Part::ToolCallResponse { .. });
     let role = match content.text("role") {
@@ -111,7 +111,7 @@ fn message_of(mut content: Map<String, Value>, notes: &mut Notes) -> Message {
 }
 
 /// A tool of the request: declared functions, and what the provider runs itself.
-fn tools_of(mut tool: Map<String, Value>) -> Vec<ToolDefinition> {
+pub(super) fn tools_of(mut tool: Map<String, Value>) -> Vec<ToolDefinition> {
     let mut declared = tool.take_list("functionDeclarations");
     declared.extend(tool.take_list("function_declarations"));
     let functions = declared.into_iter().map(|function| {
@@ -135,7 +135,7 @@ fn tools_of(mut tool: Map<String, Value>) -> Vec<ToolDefinition> {
     functions.chain(built_in).collect()
 }
 
-fn parts_of(parts: Vec<Value>, notes: &mut Notes) -> Vec<Part> {
+pub(super) fn parts_of(parts: Vec<Value>, notes: &mut Notes) -> Vec<Part> {
     parts.into_iter().map(|part| part_of(part, notes)).collect()
 }
 
@@ -193,7 +193,7 @@ fn part_of(part: Value, notes: &mut Notes) -> Part {
     other(&name, Value::Object(part), notes)
 }
 
-fn result_of(mut result: Map<String, Value>, notes: &mut Notes) -> Part {
+pub(super) fn result_of(mut result: Map<String, Value>, notes: &mut Notes) -> Part {
     let mut response = result.take("response");
     media::strip(&mut response, &mut notes.parts);
     // Media of a result stand beside it; their description joins the result.
@@ -284,7 +284,7 @@ impl Assembly {
 
 /// The prompt's count includes what the cache served; thoughts, and what tools of the provider added to
 /// the prompt, are counted beside the rest.
-fn usage_of(usage: &Map<String, Value>) -> Usage {
+pub(super) fn usage_of(usage: &Map<String, Value>) -> Usage {
     let sum = |first: &str, second: &str| match (usage.count(first), usage.count(second)) {
         (None, None) => None,
         (a, b) => Some(a.unwrap_or(0).saturating_add(b.unwrap_or(0))),

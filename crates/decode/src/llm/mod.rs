@@ -12,6 +12,7 @@
 
 mod anthropic;
 mod gemini;
+mod gemini_live;
 mod ollama;
 mod openai_chat;
 mod openai_realtime;
@@ -34,6 +35,7 @@ use reading::{
 const PROVIDERS: &[&dyn Provider] = &[
     &anthropic::Anthropic,
     &gemini::Gemini,
+    &gemini_live::GeminiLive,
     &ollama::Ollama,
     &openai_chat::OpenAiChat,
     &openai_realtime::OpenAiRealtime,

@@ -83,7 +83,8 @@ impl Pieces {
         }
     }
 
-    fn close(&mut self) {
+    /// Ends what can be joined: the next piece is one of its own.
+    pub(crate) fn close(&mut self) {
         if !self.digits.is_empty() {
             let digits = std::mem::take(&mut self.digits);
             self.whole.push((self.declared.clone(), digits));
