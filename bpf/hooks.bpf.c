@@ -309,6 +309,16 @@ static __always_inline bool is_inner(struct pt_regs *regs, u32 tid, const struct
 	return false;
 }
 
+/*
+ * Whether the thread may write for the object inside the call. What opens records does not; a goroutine
+ * that reads waits, while its thread writes for others.
+ */
+static __always_inline bool may_write(const struct tls_hook *hook)
+{
+	return (hook->direction & 1) == TLS_SENT ||
+	       (hook->call.base != BASE_GOROUTINE && hook->layer != LAYER_RECORD);
+}
+
 SEC("uprobe")
 int BPF_UPROBE(hook_enter)
 {
@@ -333,7 +343,8 @@ int BPF_UPROBE(hook_enter)
 	}
 	if (hook->flags & HOOK_ONLY_CREATED && !bpf_map_lookup_elem(&hook_objects, &object))
 		return 0;
-	note_object(object.object, key.tgid, (u32)pid_tgid, hook->layer);
+	if (may_write(hook))
+		note_object(object.object, key.tgid, (u32)pid_tgid, hook->layer);
 	call.values[CALL] = evaluate_early(ctx, &hook->call);
 	call.values[BUFFER] = evaluate_early(ctx, &hook->buffer);
 	call.values[LENGTH] = evaluate_early(ctx, &hook->length);

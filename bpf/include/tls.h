@@ -122,12 +122,13 @@ static __always_inline void note_object(u64 object, u32 tgid, u32 tid, u8 layer)
 
 	if (stream && layer == LAYER_THREAD)
 		stream->socket = 0; /* each time another one */
-	if (stream && socket_of_stream(stream))
-		return;
 	thread = bpf_map_lookup_elem(&tls_threads, &tid);
+	/* What the thread writes from now on is not that of another object that it began before. */
+	if (stream && socket_of_stream(stream))
+		object = 0;
 	if (thread && thread->tgid == tgid)
 		thread->pending_object = object;
-	else
+	else if (object)
 		bpf_map_update_elem(&tls_threads, &tid, &fresh, BPF_ANY);
 }
 
