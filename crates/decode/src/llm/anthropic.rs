@@ -42,9 +42,10 @@ impl Provider for Anthropic {
         }
     }
 
-    fn read_request(&self, mut body: Map<String, Value>, _: &Context, draft: &mut Draft) {
+    fn read_request(&self, mut body: Map<String, Value>, seen: &Context, draft: &mut Draft) {
         draft.operation = "chat";
-        draft.request_model = body.take_string("model");
+        let model = body.take_string("model");
+        draft.request_model = model.or_else(|| model_in(&seen.path));
         let notes = &mut draft.notes;
         draft.request.system = parts_of(body.take("system"), notes);
         draft.request.messages = body
@@ -63,6 +64,20 @@ impl Provider for Anthropic {
     fn begin_stream(&self) -> Box<dyn Stream> {
         Box::new(Assembly::default())
     }
+}
+
+/// The model in the path that a cloud serves it at: `/model/<model>/invoke` (Bedrock), or
+/// `.../publishers/anthropic/models/<model>:rawPredict` (Vertex AI).
+fn model_in(path: &str) -> Option<String> {
+    let bedrock = path
+        .strip_prefix("/model/")
+        .and_then(|rest| rest.split('/').next());
+    let vertex = path
+        .rsplit_once("/publishers/anthropic/models/")
+        .and_then(|(_, rest)| rest.split(':').next());
+    let model = bedrock.or(vertex).filter(|model| !model.is_empty())?;
+    // Versions of Bedrock's models come after a colon, which clients encode.
+    Some(model.replace("%3A", ":").replace("%3a", ":"))
 }
 
 /// Whether a tool is described as only this dialect does.
@@ -321,5 +336,28 @@ impl Block {
             start.insert("input".to_owned(), arguments);
         }
         Value::Object(start)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::model_in;
+
+    #[test]
+    fn clouds_name_the_model_in_the_path() {
+        for (path, expected) in [
+            (
+                "/model/us.anthropic.claude-sonnet-4-5-20250929-v1%3A0/invoke",
+                Some("us.anthropic.claude-sonnet-4-5-20250929-v1:0"),
+            ),
+            (
+                "/v1/projects/p/locations/l/publishers/anthropic/models/claude-sonnet-4-5@20250929:rawPredict",
+                Some("claude-sonnet-4-5@20250929"),
+            ),
+            ("/v1/messages", None),
+            ("/model//invoke", None),
+        ] {
+            assert_eq!(model_in(path).as_deref(), expected, "{path}");
+        }
     }
 }

@@ -430,6 +430,10 @@ const HOSTS: &[(&str, &str)] = &[
 fn provider_at(host: &str) -> Option<&'static str> {
     let name = host.rsplit_once(':').map_or(host, |(name, _)| name);
     let name = name.to_ascii_lowercase();
+    // Its region stands in the middle.
+    if name.starts_with("bedrock-runtime") && name.ends_with(".amazonaws.com") {
+        return Some("aws.bedrock");
+    }
     let found = HOSTS.iter().find(|(own, _)| {
         name.strip_suffix(own)
             .is_some_and(|rest| rest.is_empty() || rest.ends_with(['.', '-']))
@@ -470,6 +474,10 @@ mod tests {
                 Some("gcp.vertex_ai"),
             ),
             ("my.openai.azure.com", Some("azure.ai.openai")),
+            (
+                "bedrock-runtime.eu-west-1.amazonaws.com",
+                Some("aws.bedrock"),
+            ),
             ("notapi.x.ai", None),
             ("127.0.0.1:8443", None),
         ] {
