@@ -8,7 +8,7 @@ use agentsight_model::document::{
     Agent, AgentName, Call, CallRequest, CallResponse, Coverage, Process, Session, SessionDocument,
     TlsCoverage, ToolCall,
 };
-use agentsight_model::{ClassCounters, EventClass, KTime, ProcessKey, WallClock};
+use agentsight_model::{ClassCounters, EventClass, KTime, LlmCall, ProcessKey, WallClock};
 
 use super::calls::StoredCall;
 use super::{ProcessRecord, SessionGraph, ToolCallRecord, actions};
@@ -234,13 +234,20 @@ fn call(stored: &StoredCall, clock: Clock) -> Call {
         },
         finish_reasons: call.finish_reasons.clone(),
         usage: call.usage,
-        cost_usd: call.model.as_deref().and_then(|model| {
-            let made = clock.system_time(call.started);
-            list_price_usd(&call.provider, model, &call.usage, made)
-        }),
+        cost_usd: list_price(call, clock),
         error: call.error.clone(),
         parts: call.parts.clone(),
     }
+}
+
+/// The price of a call by the model that answered. Clouds list their prices by the names that are asked
+/// for, while the answer bears the maker's own.
+fn list_price(call: &LlmCall, clock: Clock) -> Option<f64> {
+    let made = clock.system_time(call.started);
+    [&call.model, &call.request_model]
+        .into_iter()
+        .flatten()
+        .find_map(|model| list_price_usd(&call.provider, model, &call.usage, made))
 }
 
 fn tool_calls(
@@ -439,19 +446,19 @@ impl ProcessRecord {
 
 #[cfg(test)]
 mod tests {
-    use agentsight_model::{LlmCall, Usage};
+    use agentsight_model::Usage;
     use serde_json::json;
 
     use super::*;
     use crate::graph::{budget::Budget, calls::CallLog};
 
-    fn priced(model: &str) -> Option<f64> {
+    fn priced(provider: &str, asked: &str, model: &str) -> Option<f64> {
         let body = json!({
             "bytes": 0, "sha256": "", "wire_bytes": 0, "encoding": null, "complete": true,
         });
         let mut made: LlmCall = serde_json::from_value(json!({
-            "id": "llm-1", "provider": "anthropic", "api": "anthropic.messages", "model": model,
-            "request_model": model, "operation": "chat", "process": ProcessKey::default(),
+            "id": "llm-1", "provider": provider, "api": "anthropic.messages", "model": model,
+            "request_model": asked, "operation": "chat", "process": ProcessKey::default(),
             "endpoint": "", "transport": "http/1.1", "status": 200,
             "started": 1, "first_byte": null, "ended": 2, "complete": true,
             "request": {"messages": [], "system": [], "tools": [], "parameters": {}, "body": body},
@@ -473,7 +480,12 @@ mod tests {
 
     #[test]
     fn a_call_has_its_list_price_if_its_model_is_known() {
-        assert!((priced("claude-sonnet-4-5").unwrap() - 0.002_175).abs() < 1e-9);
-        assert_eq!(priced("m"), None);
+        let model = "claude-sonnet-4-5";
+        let on_bedrock = "global.anthropic.claude-sonnet-4-5-20250929-v1:0";
+        for (provider, asked) in [("anthropic", model), ("aws.bedrock", on_bedrock)] {
+            let price = priced(provider, asked, model).unwrap();
+            assert!((price - 0.002_175).abs() < 1e-9, "{provider}: {price}");
+        }
+        assert_eq!(priced("anthropic", "m", "m"), None);
     }
 }
