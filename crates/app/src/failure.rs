@@ -95,6 +95,7 @@ fn hint(error: &anyhow::Error) -> Option<String> {
              distributions build it; `agentsight doctor` tells more"
                 .to_owned(),
         ),
+        Some(ProbeError::Process { .. }) => Some("`ps -e` lists the processes that run".to_owned()),
         _ if is_permission(error) => {
             Some("the store belongs to root: use sudo, or --store with a directory of yours".to_owned())
         }
@@ -122,3 +123,6 @@ pub(crate) fn render(error: &anyhow::Error) -> String {
     }
     text
 }
+
+#[cfg(test)]
+mod tests;

@@ -47,7 +47,7 @@ fn main() -> ExitCode {
         Command::Demo(arguments) => commands::demo::run(&arguments),
     };
     result.unwrap_or_else(|error| {
-        eprint!("{}", failure::render(&error));
+        terminal::tell(&failure::render(&error));
         failure::exit_code(&error)
     })
 }

@@ -2,6 +2,8 @@
 
 use std::io::{self, IsTerminal, Write};
 
+use crate::report::sanitize;
+
 /// Width used where there is no terminal to ask.
 const DEFAULT_WIDTH: usize = 100;
 
@@ -28,6 +30,16 @@ pub(crate) fn width() -> usize {
         .or_else(agentsight_probe::terminal_columns)
         .unwrap_or(DEFAULT_WIDTH)
         .clamp(40, 400)
+}
+
+/// Writes to standard error, as it is. If that is gone, nobody is left to tell.
+pub(crate) fn tell(text: &str) {
+    let _ = io::stderr().lock().write_all(text.as_bytes());
+}
+
+/// Tells in one line that something is not as it should be. What it quotes may be hostile.
+pub(crate) fn warn(text: &str) {
+    tell(&format!("agentsight: {}\n", sanitize(text)));
 }
 
 /// Writes to standard output. A reader that has gone away (`| head`) is not an error.

@@ -16,7 +16,7 @@ pub enum StoreError {
     #[error("`{}` is a symbolic link", .0.display())]
     Symlink(PathBuf),
     /// Something else stands there.
-    #[error("`{}` is not a regular file or directory", .0.display())]
+    #[error("`{}` is another type of file than belongs there", .0.display())]
     WrongFileType(PathBuf),
     /// The user may not read or write the store.
     #[error("permission denied to {action} `{}`", path.display())]

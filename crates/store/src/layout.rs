@@ -47,7 +47,11 @@ fn create_directory(path: &Path, recursive: bool) -> Result<(), StoreError> {
 
 /// Makes sure that a store is there.
 pub(crate) fn require(store: &Path) -> Result<(), StoreError> {
-    require_directory(store)?;
+    let of_store = require_directory(store).map_err(|error| match error {
+        StoreError::WrongFileType(path) => StoreError::NotAStore(path),
+        error => error,
+    });
+    of_store?;
     match require_directory(&sessions_dir(store)) {
         // Whatever has no place for sessions is some other directory.
         Err(StoreError::NotAStore(_)) => Err(StoreError::NotAStore(store.to_owned())),

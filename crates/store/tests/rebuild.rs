@@ -206,7 +206,7 @@ fn what_is_no_store_is_told_apart() {
     fs::write(&file, "").unwrap();
     assert!(matches!(
         open(&file, Mode::Read),
-        StoreError::WrongFileType(_)
+        StoreError::NotAStore(_)
     ));
     assert!(matches!(
         open(&file, Mode::Write),

@@ -7,6 +7,7 @@ use agentsight_testkit::{Demo, DemoOptions, Owner};
 use anyhow::Context as _;
 
 use crate::cli::{DemoArgs, WatchArgs};
+use crate::terminal;
 use crate::watch::{Subject, watch};
 
 pub(crate) fn run(arguments: &DemoArgs) -> anyhow::Result<ExitCode> {
@@ -22,11 +23,11 @@ pub(crate) fn run(arguments: &DemoArgs) -> anyhow::Result<ExitCode> {
         argv: demo.command().to_vec(),
         cwd: Some(demo.workspace().to_owned()),
     };
-    eprintln!(
-        "A scripted model answers on {}; a small Python agent works in {}.\n",
+    terminal::tell(&format!(
+        "A scripted model answers on {}; a small Python agent works in {}.\n\n",
         demo.server().url(),
         demo.workspace().display()
-    );
+    ));
     let watch_arguments = WatchArgs {
         store: arguments.store.clone(),
         json: None,
@@ -34,9 +35,9 @@ pub(crate) fn run(arguments: &DemoArgs) -> anyhow::Result<ExitCode> {
         quiet: false,
     };
     let code = watch(&Subject::Command(line), &watch_arguments)?;
-    eprintln!(
+    terminal::tell(
         "\nThis session is recorded: `agentsight show`, `agentsight events`, `agentsight verify`.\n\
-         Next: sudo agentsight run -- claude, or any other agent."
+         Next: sudo agentsight run -- claude, or any other agent.\n",
     );
     Ok(code)
 }

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use crate::cli::SessionsArgs;
 use crate::commands::show::replay;
-use crate::report::sanitize;
+use crate::report::{count, sanitize};
 use crate::terminal;
 
 pub(crate) fn run(arguments: &SessionsArgs) -> anyhow::Result<ExitCode> {
@@ -32,18 +32,14 @@ pub(crate) fn run(arguments: &SessionsArgs) -> anyhow::Result<ExitCode> {
 fn rebuilt(directory: &std::path::Path) -> anyhow::Result<Store> {
     let mut store = Store::open(directory, Mode::Write)?;
     let result = store.rebuild(|ledger| replay(ledger).map(|replayed| replayed.document))?;
-    eprintln!(
-        "agentsight: the index was made again from {} ledgers",
-        result.indexed.len()
-    );
+    let ledgers = count(result.indexed.len() as u64, "ledger", "ledgers");
+    terminal::warn(&format!("the index was made again from {ledgers}"));
     if let Some(aside) = result.aside {
-        eprintln!(
-            "agentsight: the damaged index is kept as `{}`",
-            aside.display()
-        );
+        let aside = aside.display();
+        terminal::warn(&format!("the damaged index is kept as `{aside}`"));
     }
     for (id, reason) in result.failed {
-        eprintln!("agentsight: session {id} could not be read: {reason}");
+        terminal::warn(&format!("session {id} could not be read: {reason}"));
     }
     Ok(store)
 }

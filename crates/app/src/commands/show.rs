@@ -51,16 +51,17 @@ impl Replayed {
     /// Says on standard error what could not be read.
     pub(crate) fn warn(&self) {
         for error in &self.damage {
-            eprintln!("agentsight: {error}; `agentsight verify` tells what is missing");
+            terminal::warn(&format!(
+                "{error}; `agentsight verify` tells what is missing"
+            ));
         }
         if self.missing_records > 0 {
-            eprintln!(
-                "agentsight: {} records of this session are missing; `agentsight verify` tells which",
-                self.missing_records
-            );
+            let missing = report::count(self.missing_records, "record", "records");
+            let text = "of this session missing; `agentsight verify` tells more";
+            terminal::warn(&format!("{missing} {text}"));
         } else if self.end_is_missing {
-            eprintln!(
-                "agentsight: the end of this session's ledger is missing; `agentsight verify` tells more"
+            terminal::warn(
+                "the end of this session's ledger is missing; `agentsight verify` tells more",
             );
         }
     }

@@ -18,6 +18,7 @@ use agentsight_model::document::SessionDocument;
 
 use index::Index;
 use layout::{Line, Page, Style};
+pub(crate) use text::count;
 
 /// The narrowest page: below it nothing can be read.
 const MIN_WIDTH: usize = 40;

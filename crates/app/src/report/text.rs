@@ -153,7 +153,7 @@ pub(super) fn number(value: u64) -> String {
 }
 
 /// A number of things: `1 file`, `2 files`.
-pub(super) fn count(value: u64, one: &str, many: &str) -> String {
+pub(crate) fn count(value: u64, one: &str, many: &str) -> String {
     format!("{} {}", number(value), if value == 1 { one } else { many })
 }
 

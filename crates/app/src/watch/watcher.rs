@@ -124,7 +124,7 @@ fn conclude(
 ) -> anyhow::Result<ExitCode> {
     let outcome = outcome?;
     match (recorded, &outcome) {
-        (Err(error), Outcome::Ended(_)) => eprint!("{}", failure::render(&error)),
+        (Err(error), Outcome::Ended(_)) => terminal::tell(&failure::render(&error)),
         (recorded, _) => recorded?,
     }
     Ok(outcome.exit_code())
@@ -208,9 +208,8 @@ impl Watched<'_> {
                 std::thread::sleep(POLL);
             } else if let Err(error) = self.round(running.ended()) {
                 blind = true;
-                eprintln!(
-                    "agentsight: watching has failed, the command goes on unwatched: {error:#}"
-                );
+                let text = "watching has failed, the command goes on unwatched";
+                terminal::warn(&format!("{text}: {error:#}"));
             }
             if let Some(signal) = launch::signal_to_forward() {
                 running.signal(signal);
@@ -234,7 +233,9 @@ impl Watched<'_> {
 
     fn round(&mut self, or_readable: Option<BorrowedFd<'_>>) -> anyhow::Result<()> {
         let pipeline = &mut *self.pipeline;
-        let polled = self.sensor.poll(POLL, or_readable, &mut |bytes| pipeline.record(bytes));
+        let polled = self
+            .sensor
+            .poll(POLL, or_readable, &mut |bytes| pipeline.record(bytes));
         self.tolerate(polled)?;
         if self.last_sweep.elapsed() >= SWEEP_EVERY {
             self.last_sweep = Instant::now();
@@ -251,7 +252,7 @@ impl Watched<'_> {
     fn tolerate(&mut self, result: Result<(), ProbeError>) -> anyhow::Result<()> {
         match result {
             Err(ProbeError::Refused { action, source }) if action.starts_with("attach") => {
-                eprintln!("agentsight: failed to {action}: {source}");
+                terminal::warn(&format!("failed to {action}: {source}"));
                 Ok(())
             }
             result => Ok(result?),
@@ -262,9 +263,8 @@ impl Watched<'_> {
     fn warn_of_write_error(&mut self) {
         if let Some(error) = self.pipeline.take_write_error() {
             if !self.warned {
-                eprintln!(
-                    "agentsight: failed to write the ledger, the record has a gap: {error:#}"
-                );
+                let text = "failed to write the ledger, the record has a gap";
+                terminal::warn(&format!("{text}: {error:#}"));
             }
             self.warned = true;
         }

@@ -142,7 +142,7 @@ fn a_removed_block_and_a_removed_segment_are_found() {
     assert_eq!(code, 1, "{report}");
     let shown = site.agentsight(["show"]).end().ok();
     assert!(
-        shown.stderr.contains("records of this session are missing"),
+        shown.stderr.contains("of this session missing"),
         "{}",
         shown.stderr
     );

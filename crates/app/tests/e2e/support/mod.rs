@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 
 use tempfile::TempDir;
 
+#[allow(unused_imports, reason = "this module is shared with other tests")]
 pub(crate) use call::{Call, Ended, Going};
 pub(crate) use session::{Recorded, texts};
 
