@@ -14,6 +14,7 @@ mod failure;
 mod run;
 mod setup;
 mod suites;
+mod vm;
 
 use std::process::ExitCode;
 
@@ -24,10 +25,14 @@ usage: cargo xtask COMMAND
 
   setup            checks what building needs and installs what is missing with apt-get
   demo             setup, a release build, and the demo
-  test [--all]     setup, then every suite; --all adds real agents, if they are installed
+  test [--all]     setup, then every suite; --all adds real agents, if they are installed,
+                   and the kernels of `vm`
   test agents [AGENT[/SCENARIO]]
                    only real agents
   gen              makes the generated sources again: crates/wire/src/generated.rs
+  vm [--accept] [KERNEL..]
+                   the product on stock Debian kernels in QEMU: 5.10, 6.1, 6.12, 7; writes
+                   docs/reference/kernels.md; --accept takes what the verifier did as the new limits
   bench [--pairs N] [--only WORKLOAD]
                    what watching costs: exec-burst, open-burst, tls-echo
   eval tls [--releases N] [--only PROGRAM]
@@ -54,6 +59,7 @@ fn main() -> ExitCode {
         ["test", "agents"] => suites::run_agents(None),
         ["test", "agents", only] => suites::run_agents(Some(only)),
         ["gen"] => generate(),
+        ["vm", arguments @ ..] => vm::run(arguments),
         ["bench", options @ ..] => bench::run(options),
         ["eval", "tls", options @ ..] => eval_tls::run(options),
         ["eval", "tls-inspect", agentsight, file] => eval_tls::inspect_and_measure(agentsight, file),

@@ -9,7 +9,7 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 
 use crate::failure::Failure;
-use crate::{agents, run, setup};
+use crate::{agents, run, setup, vm};
 
 /// How a suite went.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -62,11 +62,16 @@ const SUITES: &[Suite] = &[
     ("dependencies", dependencies),
 ];
 
-/// Runs the suites; with `all`, those with real agents as well.
+/// What takes minutes, or needs more than the repository.
+const SLOW_SUITES: &[Suite] = &[
+    ("real agents", || agents::run(None)),
+    ("kernels", vm::suite),
+];
+
+/// Runs the suites; with `all`, the slow ones as well.
 pub(crate) fn run(all: bool) -> Result<(), Failure> {
     setup::run(setup::Report::Missing)?;
-    let agents: Suite = ("real agents", || agents::run(None));
-    let suites = SUITES.iter().chain(all.then_some(&agents));
+    let suites = SUITES.iter().chain(SLOW_SUITES.iter().filter(|_| all));
     conclude(suites.map(|&(suite, run)| row(suite, run)).collect())
 }
 
