@@ -3,7 +3,8 @@
 //! Each class of events has a ring of its own, and each ring is filled by several CPUs, so records arrive
 //! in no order that means anything. A round copies everything that is there into one batch, sorts it by
 //! time, and hands on what is older than the moment at which the round began, less a grace period for
-//! records that were stamped but not yet submitted. The rest waits for the next round.
+//! records that were stamped but not yet submitted. The rest waits for the next round, as does what is
+//! fetched while records are handed on.
 
 use std::cell::{Cell, RefCell};
 use std::os::fd::BorrowedFd;
@@ -21,6 +22,12 @@ use crate::{ProbeError, clock};
 const GRACE_NS: u64 = 2_000_000;
 /// Time between two rounds, at least. The rings hold what comes meanwhile.
 const LEAST_INTERVAL: Duration = Duration::from_millis(2);
+
+/// While so many bytes are handed on, what comes meanwhile is fetched: who takes them may be slower than who
+/// makes them, and a ring holds less than a burst.
+const FETCH_EVERY_BYTES: usize = 1 << 20;
+/// Beyond this, what comes stays in the rings, and is counted as lost when they are full.
+const MAX_BATCH_BYTES: usize = 512 << 20;
 
 /// Where records wait for their turn.
 #[derive(Default)]
@@ -48,40 +55,46 @@ impl Batch {
             self.urgent.push(bytes.to_vec());
         }
         let at = self.words.len();
-        self.words.extend(bytes.chunks(8).map(|chunk| {
-            let mut word = [0; 8];
-            word[..chunk.len()].copy_from_slice(chunk);
-            u64::from_ne_bytes(word)
-        }));
+        self.words.resize(at + bytes.len().div_ceil(8), 0);
+        let copy = zerocopy::IntoBytes::as_mut_bytes(&mut self.words[at..]);
+        copy[..bytes.len()].copy_from_slice(bytes);
         self.index.push((header.ktime_ns, at, bytes.len()));
     }
 
-    /// Hands on, in order, the records up to `until_ns`, and keeps the others.
-    fn release(&mut self, until_ns: u64, sink: &mut dyn FnMut(&[u8])) {
+    /// Takes out the records up to `until_ns`, in order, and keeps the others.
+    fn take_due(&mut self, until_ns: u64) -> Due {
         self.index.sort_by_key(|&(time, at, _)| (time, at));
-        let due = self.index.partition_point(|&(time, _, _)| time <= until_ns);
-        for &(_, at, length) in &self.index[..due] {
-            sink(bytes_at(&self.words, at, length));
-        }
-        if due == self.index.len() {
-            self.words.clear();
-            self.index.clear();
-            return;
-        }
+        let count = self.index.partition_point(|&(time, _, _)| time <= until_ns);
         let mut kept = Self::default();
-        for &(_, at, length) in &self.index[due..] {
+        for &(time, at, length) in &self.index[count..] {
+            kept.index.push((time, kept.words.len(), length));
             let words = length.div_ceil(8);
-            kept.index
-                .push((self.time_at(at), kept.words.len(), length));
             kept.words.extend_from_slice(&self.words[at..at + words]);
         }
-        self.words = kept.words;
-        self.index = kept.index;
+        let mut index = std::mem::replace(&mut self.index, kept.index);
+        index.truncate(count);
+        Due {
+            words: std::mem::replace(&mut self.words, kept.words),
+            index,
+        }
     }
 
-    fn time_at(&self, at: usize) -> u64 {
-        header_of(bytes_at(&self.words, at, size_of::<rec_header>()))
-            .map_or(0, |header| header.ktime_ns)
+    fn byte_count(&self) -> usize {
+        self.words.len() * size_of::<u64>()
+    }
+}
+
+/// Records whose turn has come.
+struct Due {
+    words: Vec<u64>,
+    index: Vec<(u64, usize, usize)>,
+}
+
+impl Due {
+    fn records(&self) -> impl Iterator<Item = &[u8]> {
+        self.index
+            .iter()
+            .map(|&(_, at, length)| bytes_at(&self.words, at, length))
     }
 }
 
@@ -158,8 +171,25 @@ impl Rings {
         std::mem::take(&mut self.batch.borrow_mut().urgent)
     }
 
+    /// Hands on, in order, the records up to `until_ns`.
     pub(crate) fn release(&self, until_ns: u64, sink: &mut dyn FnMut(&[u8])) {
-        self.batch.borrow_mut().release(until_ns, sink);
+        let due = self.batch.borrow_mut().take_due(until_ns);
+        let mut handed_on = 0;
+        for record in due.records() {
+            sink(record);
+            handed_on += record.len();
+            if handed_on >= FETCH_EVERY_BYTES {
+                handed_on = 0;
+                self.fetch_meanwhile();
+            }
+        }
+    }
+
+    fn fetch_meanwhile(&self) {
+        if self.batch.borrow().byte_count() < MAX_BATCH_BYTES {
+            // What fails here fails in the next round, too, and is told there.
+            let _ = self.buffer.consume();
+        }
     }
 
     pub(crate) fn malformed_count(&self) -> u64 {
@@ -183,9 +213,8 @@ mod tests {
     }
 
     fn released(batch: &mut Batch, until: u64) -> Vec<Vec<u8>> {
-        let mut out = Vec::new();
-        batch.release(until, &mut |bytes| out.push(bytes.to_vec()));
-        out
+        let due = batch.take_due(until);
+        due.records().map(<[u8]>::to_vec).collect()
     }
 
     #[test]
