@@ -17,6 +17,7 @@ mod commands;
 mod conversations;
 mod damage;
 mod endings;
+mod facts;
 mod faults;
 mod hostile;
 mod load;
