@@ -34,13 +34,20 @@ watched='/bin/cat /etc/greeting > /tmp/copy
 /bin/rm /tmp/moved
 /bin/wget -q -O /tmp/page http://127.0.0.1:8080/page
 /bin/grep MemAvailable /proc/meminfo > /tmp/memory
+printf "GET /large HTTP/1.0\r\n\r\n" |
+	/bin/openssl s_client -quiet -psk 5eed -connect 127.0.0.1:4433 > /tmp/large
 exit 7'
 
 mkdir -p /tmp/www
+head -c 1000000 /dev/zero > /tmp/www/large
 echo page > /tmp/www/page
 httpd -p 127.0.0.1:8080 -h /tmp/www
+# With a key that both know, as it takes no certificate. There is no openssl if the host has none.
+[ -x /bin/openssl ] && (cd /tmp/www && exec openssl s_server -quiet -HTTP -nocert -psk 5eed \
+	-accept 127.0.0.1:4433 < /dev/null > /dev/console 2>&1) &
 
 section kernel uname -r
+section openssl test -x /bin/openssl
 section lsm cat /sys/kernel/security/lsm
 section verifier /test/bpf_verifier --ignored --nocapture
 section sensor /test/bpf_sensor --ignored --test-threads=1

@@ -23,6 +23,7 @@ const CHECKS: &[Check] = &[
     ("exec", exec),
     ("files", files),
     ("connect", connect),
+    ("tls", tls),
     ("conservation", conservation),
     ("ledger", ledger),
     ("memory", memory),
@@ -30,6 +31,9 @@ const CHECKS: &[Check] = &[
 
 /// The exit code of the command that is watched in `init.sh`.
 const WATCHED_EXIT_CODE: i32 = 7;
+
+/// What is downloaded over TLS there.
+const TLS_DOWNLOAD_BYTES: u64 = 1_000_000;
 
 pub(super) fn all(sections: &Sections) -> Vec<Result> {
     CHECKS
@@ -206,6 +210,20 @@ fn connect(sections: &Sections) -> Outcome {
     } else {
         Err("no network.connect to 127.0.0.1:8080".to_owned())
     }
+}
+
+/// The plaintext of a download over TLS, of which every byte is to be there.
+fn tls(sections: &Sections) -> Outcome {
+    if section(sections, "openssl")?.exit_code != 0 {
+        return Ok("not checked: the host has no openssl".to_owned());
+    }
+    let session = document(sections, "show")?;
+    let coverage = &session["coverage"]["tls"];
+    let bytes = coverage["plaintext_bytes"].as_u64().unwrap_or(0);
+    if bytes > TLS_DOWNLOAD_BYTES && coverage["missing_bytes"] == 0 {
+        return Ok(format!("{bytes} bytes, none missing"));
+    }
+    Err(coverage.to_string())
 }
 
 /// Invariant 3: produced = stored + dropped; and so little happens that nothing may be dropped.

@@ -27,6 +27,7 @@ use crate::run;
 use crate::suites::Counts;
 use checks::Result as CheckResult;
 use kernels::{KERNELS, Kernel};
+use limits::Limits;
 
 /// What came of one kernel.
 struct Row {
@@ -83,15 +84,8 @@ pub(crate) fn run(arguments: &[&str]) -> Result<(), Failure> {
             known.join(", ")
         )));
     }
-    let mut rows = matrix(&labels)?;
-    let limits = limits::Limits::read(&limits_file())?;
-    for row in &mut rows {
-        if let Outcome::Ran(ran) = &mut row.outcome
-            && !accept
-        {
-            ran.checks.push(limits.check(row.label, &ran.verifier));
-        }
-    }
+    let limits = Limits::read(&limits_file())?;
+    let rows = matrix(&labels, (!accept).then_some(&limits))?;
     if accept {
         limits.accept(&rows).write(&limits_file())?;
     }
@@ -116,16 +110,7 @@ pub(crate) fn run(arguments: &[&str]) -> Result<(), Failure> {
 /// The matrix as one of the suites of `cargo xtask test --all`.
 pub(crate) fn suite() -> Counts {
     let mut counts = Counts::default();
-    let rows = matrix(&[]).and_then(|mut rows| {
-        let limits = limits::Limits::read(&limits_file())?;
-        for row in &mut rows {
-            if let Outcome::Ran(ran) = &mut row.outcome {
-                ran.checks.push(limits.check(row.label, &ran.verifier));
-            }
-        }
-        print!("\n{}", report::text(&rows));
-        Ok(rows)
-    });
+    let rows = Limits::read(&limits_file()).and_then(|limits| matrix(&[], Some(&limits)));
     let rows = match rows {
         Ok(rows) => rows,
         Err(failure) => {
@@ -134,6 +119,7 @@ pub(crate) fn suite() -> Counts {
             return counts;
         }
     };
+    print!("\n{}", report::text(&rows));
     for row in &rows {
         let failures = row.failures();
         counts.failed += failures.len() as u64;
@@ -156,8 +142,9 @@ pub(crate) fn suite() -> Counts {
     counts
 }
 
-/// Boots the kernels with these labels, or all, one after the other.
-fn matrix(labels: &[&str]) -> Result<Vec<Row>, Failure> {
+/// Boots the kernels with these labels, or all, one after the other, and compares what the verifier did
+/// with the limits, if any.
+fn matrix(labels: &[&str], limits: Option<&Limits>) -> Result<Vec<Row>, Failure> {
     let wanted = KERNELS
         .iter()
         .filter(|kernel| labels.is_empty() || labels.contains(&kernel.label));
@@ -174,12 +161,17 @@ fn matrix(labels: &[&str]) -> Result<Vec<Row>, Failure> {
     Ok(wanted
         .map(|kernel| Row {
             label: kernel.label,
-            outcome: boot(kernel, &store, &root),
+            outcome: boot(kernel, &store, &root, limits),
         })
         .collect())
 }
 
-fn boot(kernel: &Kernel, store: &Path, root: &Result<PathBuf, String>) -> Outcome {
+fn boot(
+    kernel: &Kernel,
+    store: &Path,
+    root: &Result<PathBuf, String>,
+    limits: Option<&Limits>,
+) -> Outcome {
     let root = match root {
         Ok(root) => root,
         Err(reason) => return Outcome::Skipped(reason.clone()),
@@ -195,7 +187,9 @@ fn boot(kernel: &Kernel, store: &Path, root: &Result<PathBuf, String>) -> Outcom
         Err(reason) => return Outcome::Failed(reason),
     };
     let seconds = begun.elapsed().as_secs_f64();
-    let checks = checks::all(&sections);
+    let verifier = checks::verifier(&sections);
+    let mut checks = checks::all(&sections);
+    checks.extend(limits.map(|limits| limits.check(kernel.label, &verifier)));
     for check in &checks {
         let outcome = check.outcome.as_deref().unwrap_or_else(|why| why);
         println!("    {}: {outcome}", check.name);
@@ -208,7 +202,7 @@ fn boot(kernel: &Kernel, store: &Path, root: &Result<PathBuf, String>) -> Outcom
             .unwrap_or_default(),
         seconds,
         checks,
-        verifier: checks::verifier(&sections),
+        verifier,
     }))
 }
 
@@ -236,40 +230,21 @@ fn write(path: &Path, bytes: &[u8]) -> Result<(), Failure> {
 /// Builds the product and its tests and packs them, with a shell, for the guests. The inner error is a
 /// reason to skip.
 fn root_archive(store: &Path) -> Result<Result<PathBuf, String>, Failure> {
-    let programs = [
-        (
-            build(&["build", "-p", "agentsight"], "agentsight")?,
-            "bin/agentsight",
-        ),
-        (
-            build(
-                &[
-                    "test",
-                    "--no-run",
-                    "-p",
-                    "agentsight-probe",
-                    "--test",
-                    "bpf_verifier",
-                ],
-                "bpf_verifier",
-            )?,
-            "test/bpf_verifier",
-        ),
-        (
-            build(
-                &[
-                    "test",
-                    "--no-run",
-                    "-p",
-                    "agentsight-probe",
-                    "--test",
-                    "bpf_sensor",
-                ],
-                "bpf_sensor",
-            )?,
-            "test/bpf_sensor",
-        ),
-    ];
+    let mut programs = vec![(
+        build(&["build", "-p", "agentsight"], "agentsight")?,
+        "bin/agentsight",
+    )];
+    for (test, path) in [
+        ("bpf_verifier", "test/bpf_verifier"),
+        ("bpf_sensor", "test/bpf_sensor"),
+    ] {
+        let arguments = ["test", "--no-run", "-p", "agentsight-probe", "--test", test];
+        programs.push((build(&arguments, test)?, path));
+    }
+    let openssl = PathBuf::from("/usr/bin/openssl");
+    if openssl.exists() {
+        programs.push((openssl, "bin/openssl"));
+    }
     let busybox = match kernels::busybox(store) {
         Ok(busybox) => busybox,
         Err(reason) => return Ok(Err(reason)),
