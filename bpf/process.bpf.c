@@ -17,7 +17,7 @@ static __always_inline void emit_process(void *record, u32 length, u64 wakeup)
 		count_refused(CLASS_PROCESS);
 }
 
-#define LAZY lazy_wakeup(&process_ring, 8 * 1024 * 1024)
+#define LAZY lazy_wakeup(&process_ring)
 
 SEC("tp_btf/sched_process_fork")
 int BPF_PROG(process_sched_process_fork, struct task_struct *parent, struct task_struct *child)

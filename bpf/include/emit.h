@@ -61,8 +61,11 @@ static __always_inline void count_refused(u32 class)
  * Bulk traffic does not wake the reader, which comes by every few milliseconds of its own accord, until
  * the ring is a quarter full. A wake-up costs more than the record.
  */
-static __always_inline u64 lazy_wakeup(void *ring, u64 ring_bytes)
+static __always_inline u64 lazy_wakeup(void *ring)
 {
+	/* Asked for, as user space makes the rings smaller where memory is short. */
+	u64 ring_bytes = bpf_ringbuf_query(ring, BPF_RB_RING_SIZE);
+
 	if (bpf_ringbuf_query(ring, BPF_RB_AVAIL_DATA) > ring_bytes / 4)
 		return BPF_RB_FORCE_WAKEUP;
 	return BPF_RB_NO_WAKEUP;

@@ -32,8 +32,7 @@ struct actor {
 
 static __always_inline void emit_file(void *record, u32 length)
 {
-	if (bpf_ringbuf_output(&file_ring, record, length,
-			       lazy_wakeup(&file_ring, 16 * 1024 * 1024)))
+	if (bpf_ringbuf_output(&file_ring, record, length, lazy_wakeup(&file_ring)))
 		count_refused(CLASS_FILE);
 }
 
@@ -79,7 +78,7 @@ static __always_inline void emit_file_use(const struct actor *actor, const struc
 	fill_header(&rec->header, EV_FILE_USE, CLASS_FILE, sizeof(*rec), &owner, actor->tgid,
 		    actor->tid);
 	rec->totals = *use;
-	bpf_ringbuf_submit(rec, lazy_wakeup(&file_ring, 16 * 1024 * 1024));
+	bpf_ringbuf_submit(rec, lazy_wakeup(&file_ring));
 }
 
 /* The process's entry for the file, made (and announced) if there is none. */

@@ -64,7 +64,7 @@ static __always_inline void emit_socket(u16 kind, u64 socket, const struct socke
 	rec->received_bytes = use->received_bytes;
 	rec->protocol = use->protocol;
 	rec->reserved = 0;
-	bpf_ringbuf_submit(rec, lazy_wakeup(&network_ring, 4 * 1024 * 1024));
+	bpf_ringbuf_submit(rec, lazy_wakeup(&network_ring));
 }
 
 /* Makes the socket's entry with the actor as its owner, and sends the record that announces it. */

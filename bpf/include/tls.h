@@ -184,7 +184,7 @@ static __always_inline void note_tls_socket(u64 socket, bool sent, const struct 
 			bpf_ringbuf_discard(out, BPF_RB_NO_WAKEUP);                                \
 			goto fault;                                                                \
 		}                                                                                  \
-		bpf_ringbuf_submit(out, lazy_wakeup(&tls_ring, 32 * 1024 * 1024));                 \
+		bpf_ringbuf_submit(out, lazy_wakeup(&tls_ring));                                   \
 	} while (0)
 
 /*

@@ -14,6 +14,9 @@ const CAP_PERFMON: u32 = 38;
 const CAP_BPF: u32 = 39;
 const CAP_SYS_PTRACE: u32 = 19;
 
+/// Rings and tables of full size take 110 MB, which is too much of less than this.
+const SMALL_MEMORY_KB: u64 = 1 << 20;
+
 /// What the kernel offers beyond the least that is needed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Capabilities {
@@ -27,6 +30,8 @@ pub struct Capabilities {
     pub uprobe_multi: bool,
     /// `bpf` is among the kernel's security modules, so that programs may refuse acts.
     pub bpf_lsm: bool,
+    /// So little memory that rings and tables are a quarter of their usual size.
+    pub small_memory: bool,
 }
 
 impl Capabilities {
@@ -46,6 +51,8 @@ impl Capabilities {
             uprobe_multi: has_attach_type(&btf, "BPF_TRACE_UPROBE_MULTI"),
             bpf_lsm: fs::read_to_string("/sys/kernel/security/lsm")
                 .is_ok_and(|modules| modules.trim().split(',').any(|module| module == "bpf")),
+            small_memory: fs::read_to_string("/proc/meminfo")
+                .is_ok_and(|text| total_memory_kb(&text).is_some_and(|kb| kb < SMALL_MEMORY_KB)),
         })
     }
 
@@ -81,6 +88,14 @@ impl Capabilities {
                 ),
             ),
             (
+                "memory".into(),
+                yes_no(
+                    self.small_memory,
+                    "rings and tables of a quarter of their size (less than 1 GiB of memory)",
+                    "rings and tables of full size",
+                ),
+            ),
+            (
                 "lsm".into(),
                 yes_no(
                     self.bpf_lsm,
@@ -90,6 +105,14 @@ impl Capabilities {
             ),
         ])
     }
+}
+
+/// The number in `MemTotal:  502684 kB`.
+fn total_memory_kb(meminfo: &str) -> Option<u64> {
+    let line = meminfo
+        .lines()
+        .find_map(|line| line.strip_prefix("MemTotal:"))?;
+    line.split_ascii_whitespace().next()?.parse().ok()
 }
 
 fn check_privilege() -> Result<(), ProbeError> {
@@ -145,4 +168,23 @@ fn has_attach_type(btf: &Btf<'_>, name: &str) -> bool {
                 .iter()
                 .any(|member| member.name.is_some_and(|n| n == name))
         })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn memory_is_read() {
+        for (text, expected) in [
+            (
+                "MemTotal:         502684 kB\nMemFree: 1 kB\n",
+                Some(502_684),
+            ),
+            ("MemFree: 1 kB\n", None),
+            ("MemTotal: much\n", None),
+        ] {
+            assert_eq!(total_memory_kb(text), expected, "{text}");
+        }
+    }
 }

@@ -12,7 +12,7 @@ use agentsight_wire::{
     process_item, rec_header,
 };
 use libbpf_rs::skel::{OpenSkel, SkelBuilder};
-use libbpf_rs::{Iter, Link, ProgramAttachType};
+use libbpf_rs::{Iter, Link, MapType, ProgramAttachType};
 use zerocopy::FromBytes;
 
 pub use crate::control::Totals;
@@ -320,7 +320,25 @@ pub(crate) fn open_programs(
     ] {
         program.set_autoload(capabilities.attach_cookie);
     }
+    if capabilities.small_memory {
+        shrink_maps(&mut open)?;
+    }
     Ok(open)
+}
+
+/// Makes rings and large tables a quarter of their size. What does not fit is counted, as ever.
+fn shrink_maps(open: &mut OpenAgentsightSkel<'static>) -> Result<(), ProbeError> {
+    for mut map in open.open_object_mut().maps_mut() {
+        if matches!(
+            map.map_type(),
+            MapType::RingBuf | MapType::Hash | MapType::LruHash
+        ) {
+            let entries = map.max_entries() / 4;
+            map.set_max_entries(entries)
+                .map_err(ProbeError::kernel("size a table"))?;
+        }
+    }
+    Ok(())
 }
 
 /// The path in a record of a mapped image: its components come last first.
