@@ -43,6 +43,7 @@ const fn agent(
 }
 
 const BASIC: &[&str] = &["shell", "coding"];
+const CLI: &[&str] = &["shell", "coding", "parallel", "big"];
 const SDK: &[&str] = &["shell", "coding", "error", "parallel", "image", "big"];
 const ALL: &[&str] = &[
     "shell",
@@ -64,11 +65,17 @@ const AGENTS: &[Agent] = &[
     agent("py-gemini", "venv/py-sdk", SDK),
     agent("gemini-cli", "npm/gemini-cli", NODE),
     agent("qwen-code", "npm/qwen-code", NODE),
-    agent("py-h2", "venv/py-sdk", BASIC),
-    agent("claude-code", "npm/claude-code", BASIC),
-    agent("codex", "npm/codex", BASIC),
-    agent("codex-ws", "npm/codex", BASIC),
-    agent("opencode", "npm/opencode", BASIC),
+    agent("py-h2", "venv/py-sdk", SDK),
+    agent("js-openai", "npm/js-sdk", BASIC),
+    agent("js-anthropic", "npm/js-sdk", BASIC),
+    agent("js-gemini", "npm/js-sdk", BASIC),
+    agent("langgraph", "venv/py-sdk", BASIC),
+    agent("openai-agents", "venv/py-sdk", BASIC),
+    agent("aider", "venv/aider", BASIC),
+    agent("claude-code", "npm/claude-code", CLI),
+    agent("codex", "npm/codex", CLI),
+    agent("codex-ws", "npm/codex", CLI),
+    agent("opencode", "npm/opencode", CLI),
 ];
 
 /// One run, for the table at the end.

@@ -40,7 +40,9 @@ def record(kind, content):
 if mode == "quic":
     link = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
     link.connect(("127.0.0.1", port))
-    hello = b"\xc3\0\0\0\1" + prefixed(os.urandom(8), 1) + b"\0\0" + b"\x44\x96" + os.urandom(1174)
+    head = b"\xc3\0\0\0\1" + prefixed(os.urandom(8), 1) + b"\0\0"
+    # A length of two bytes; a client's first datagram has 1200 at least.
+    hello = head + struct.pack(">H", 0x4000 | 1184) + os.urandom(1184)
 else:
     link = socket.create_connection(("127.0.0.1", port))
     hello = client_hello()
