@@ -16,8 +16,8 @@ const QEMU: &str = "qemu-system-x86_64";
 const OLDEST_QEMU: u32 = 8;
 /// A boot and all checks take 20 to 60 s on two cores.
 const TIME_LIMIT: Duration = Duration::from_secs(600);
-/// The maps and rings of the product are two thirds of it.
-const MEMORY_MB: &str = "512";
+/// Little, so that what watching takes shows.
+const MEMORY_MB: &str = "256";
 /// `panic=-1` with `-no-reboot` ends QEMU when the kernel gives up. The kernels' own list of security modules
 /// differs; `bpf` is in all of these.
 const COMMAND_LINE: &str = "console=ttyS0 quiet panic=-1 mitigations=off nokaslr tsc=reliable \
