@@ -62,7 +62,9 @@ fn main() -> ExitCode {
         ["vm", arguments @ ..] => vm::run(arguments),
         ["bench", options @ ..] => bench::run(options),
         ["eval", "tls", options @ ..] => eval_tls::run(options),
-        ["eval", "tls-inspect", agentsight, file] => eval_tls::inspect_and_measure(agentsight, file),
+        ["eval", "tls-inspect", agentsight, file] => {
+            eval_tls::inspect_and_measure(agentsight, file)
+        }
         ["workload", name, result_file] => bench::workload::run(name, result_file),
         ["help" | "--help" | "-h"] => {
             print!("{USAGE}");

@@ -161,7 +161,12 @@ mod tests {
 
     #[test]
     fn other_records_are_none() {
-        for bytes in [&b""[..], b"\x16", b"GET / HTTP/1.1", b"\x17\x03\x03\x00\x10"] {
+        for bytes in [
+            &b""[..],
+            b"\x16",
+            b"GET / HTTP/1.1",
+            b"\x17\x03\x03\x00\x10",
+        ] {
             assert_eq!(parse(bytes), None);
         }
     }

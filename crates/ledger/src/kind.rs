@@ -97,7 +97,7 @@ mod tests {
 
     /// Kinds that the model knows, from the list that serde prints for an unknown one.
     fn model_kinds() -> Vec<String> {
-        let json = r#"{"time":0,"process":"1.1","kind":"no such kind"}"#;
+        let json = r#"{"time":0,"actor":"1.1","kind":"no such kind"}"#;
         let message = serde_json::from_str::<Event>(json).unwrap_err().to_string();
         let (_, list) = message.split_once("expected").unwrap();
         list.split('`')

@@ -232,7 +232,7 @@ fn records_that_are_no_events_are_reported_and_stepped_over() {
     writer.append_raw(&raw(b"binary")).unwrap();
     let json = NewRecord {
         encoding: Encoding::JSON,
-        ..raw(br#"{"time":1,"process":"1.1","kind":"from.the.future"}"#)
+        ..raw(br#"{"time":1,"actor":"1.1","kind":"from.the.future"}"#)
     };
     writer.append_raw(&json).unwrap();
     writer.append(&event(3)).unwrap();

@@ -518,6 +518,10 @@ mod tests {
             body: EventBody::LlmCall(Box::new(call)),
         };
         let json = serde_json::to_string(&event).unwrap();
-        assert_eq!(serde_json::from_str::<Event>(&json).unwrap(), event, "{json}");
+        assert_eq!(
+            serde_json::from_str::<Event>(&json).unwrap(),
+            event,
+            "{json}"
+        );
     }
 }

@@ -117,14 +117,27 @@ mod tests {
 
     #[test]
     fn malformed_keys_are_refused() {
-        for text in ["", "1", ".", "1.", ".1", "a.1", "1.b", "1.2.3", "-1.5", "4294967296.1"] {
+        for text in [
+            "",
+            "1",
+            ".",
+            "1.",
+            ".1",
+            "a.1",
+            "1.b",
+            "1.2.3",
+            "-1.5",
+            "4294967296.1",
+        ] {
             assert!(text.parse::<ProcessKey>().is_err(), "{text:?} was accepted");
         }
     }
 
     #[test]
     fn wall_time_saturates() {
-        let clock = WallClock { offset_ns: i64::MAX };
+        let clock = WallClock {
+            offset_ns: i64::MAX,
+        };
         assert_eq!(clock.unix_ns(KTime(u64::MAX)), i64::MAX);
     }
 }

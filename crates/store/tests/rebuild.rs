@@ -204,10 +204,7 @@ fn what_is_no_store_is_told_apart() {
     assert!(matches!(open(&outside, Mode::Read), StoreError::NotAStore(path) if path == outside));
     let file = outside.join("file");
     fs::write(&file, "").unwrap();
-    assert!(matches!(
-        open(&file, Mode::Read),
-        StoreError::NotAStore(_)
-    ));
+    assert!(matches!(open(&file, Mode::Read), StoreError::NotAStore(_)));
     assert!(matches!(
         open(&file, Mode::Write),
         StoreError::WrongFileType(_)

@@ -19,7 +19,11 @@ mod dark;
 mod places;
 mod servers;
 #[path = "../e2e/support/mod.rs"]
-#[allow(dead_code, unused_imports, reason = "shared with the other tests, which use more of it")]
+#[allow(
+    dead_code,
+    unused_imports,
+    reason = "shared with the other tests, which use more of it"
+)]
 mod support;
 mod talk;
 mod volume;

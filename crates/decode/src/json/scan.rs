@@ -37,9 +37,7 @@ fn written<'a>(parser: &mut Parser<'a>) -> &'a [u8] {
     let end = match first {
         Some(b'{' | b'[') => container_end(rest),
         Some(b'"') => string_end(rest),
-        _ => rest
-            .iter()
-            .position(|byte| b",:]} \t\r\n".contains(byte)),
+        _ => rest.iter().position(|byte| b",:]} \t\r\n".contains(byte)),
     };
     let count = end.unwrap_or(rest.len());
     parser.advance(count);

@@ -131,10 +131,26 @@ fn documents_one_after_the_other_are_read() {
         found
     };
     for (text, expected) in [
-        ("{\"a\":1}\n[2]\r\n\n{\"b\":\n3}", vec![(json!({"a": 1}), true), (json!([2]), true), (json!({"b": 3}), true)]),
-        ("{\"a\":1}{\"b\":2}", vec![(json!({"a": 1}), true), (json!({"b": 2}), true)]),
-        ("{\"a\":oops}\n{\"b\":2}", vec![(json!({}), false), (json!({"b": 2}), true)]),
-        ("junk\n{\"b\":2", vec![(json!(null), false), (json!({"b": 2}), false)]),
+        (
+            "{\"a\":1}\n[2]\r\n\n{\"b\":\n3}",
+            vec![
+                (json!({"a": 1}), true),
+                (json!([2]), true),
+                (json!({"b": 3}), true),
+            ],
+        ),
+        (
+            "{\"a\":1}{\"b\":2}",
+            vec![(json!({"a": 1}), true), (json!({"b": 2}), true)],
+        ),
+        (
+            "{\"a\":oops}\n{\"b\":2}",
+            vec![(json!({}), false), (json!({"b": 2}), true)],
+        ),
+        (
+            "junk\n{\"b\":2",
+            vec![(json!(null), false), (json!({"b": 2}), false)],
+        ),
         (" \n", vec![]),
     ] {
         assert_eq!(read(text), expected, "{text}");

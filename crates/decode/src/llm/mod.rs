@@ -27,8 +27,8 @@ use serde_json::{Map, Value, json};
 use crate::http::{Body, Exchange, Flaw, Headers, Message, StartLine};
 use crate::json::{self, Problem};
 use reading::{
-    Draft, Form, StreamEvent, each_document, each_event, error_of, form_of, into_object, parse_body,
-    parse_messages,
+    Draft, Form, StreamEvent, each_document, each_event, error_of, form_of, into_object,
+    parse_body, parse_messages,
 };
 
 /// Every dialect that is understood.

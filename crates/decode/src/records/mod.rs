@@ -156,11 +156,7 @@ impl Decoder {
 
     /// Hands out what still waits for more: call it when no more records will come.
     pub fn finish(&mut self, out: &mut Vec<Item>) {
-        out.extend(
-            self.pending_execs
-                .drain()
-                .map(|(_, pending)| pending.cut()),
-        );
+        out.extend(self.pending_execs.drain().map(|(_, pending)| pending.cut()));
         tls::finish(self, out);
     }
 
