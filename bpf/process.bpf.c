@@ -19,8 +19,7 @@ static __always_inline void emit_process(void *record, u32 length, u64 wakeup)
 
 #define LAZY lazy_wakeup(&process_ring)
 
-SEC("tp_btf/sched_process_fork")
-int BPF_PROG(process_sched_process_fork, struct task_struct *parent, struct task_struct *child)
+static __always_inline void process_forked(struct task_struct *parent, struct task_struct *child)
 {
 	u32 tgid = BPF_CORE_READ(parent, tgid);
 	u32 child_tgid = BPF_CORE_READ(child, tgid);
@@ -29,10 +28,10 @@ int BPF_PROG(process_sched_process_fork, struct task_struct *parent, struct task
 	struct scope *scope;
 
 	if (tgid == child_tgid)
-		return 0; /* a thread */
+		return; /* a thread */
 	scope = scope_of(tgid);
 	if (!scope)
-		return 0;
+		return;
 
 	inherited.label = scope->label;
 	inherited.start_ns = BPF_CORE_READ(child, start_boottime);
@@ -45,6 +44,14 @@ int BPF_PROG(process_sched_process_fork, struct task_struct *parent, struct task
 	rec.child_start_ns = inherited.start_ns;
 	BPF_CORE_READ_STR_INTO(&rec.comm, parent, comm);
 	emit_process(&rec, sizeof(rec), LAZY);
+}
+
+SEC("tp_btf/sched_process_fork")
+int BPF_PROG(process_sched_process_fork, struct task_struct *parent, struct task_struct *child)
+{
+	program_begins();
+	process_forked(parent, child);
+	program_ends();
 	return 0;
 }
 
@@ -111,9 +118,7 @@ static __always_inline u32 append_string(struct scratch *s, u64 at, const char *
 	return n > 0 ? n : 0;
 }
 
-SEC("tp_btf/sched_process_exec")
-int BPF_PROG(process_sched_process_exec, struct task_struct *task, int old_pid,
-	     struct linux_binprm *bprm)
+static __always_inline void process_executed(struct task_struct *task, struct linux_binprm *bprm)
 {
 	u32 tgid = BPF_CORE_READ(task, tgid);
 	u32 tid = BPF_CORE_READ(task, pid);
@@ -130,10 +135,10 @@ int BPF_PROG(process_sched_process_exec, struct task_struct *task, int old_pid,
 	u8 flags = 0;
 
 	if (!scope)
-		return 0;
+		return;
 	s = scratch();
 	if (!s)
-		return 0;
+		return;
 
 	rec = (void *)s->bytes;
 	__builtin_memset(rec, 0, sizeof(*rec));
@@ -173,7 +178,7 @@ int BPF_PROG(process_sched_process_exec, struct task_struct *task, int old_pid,
 		bytes = WIRE_ARGV_INLINE_BYTES;
 	barrier_var(at);
 	if (at > sizeof(*rec) + 4 * WIRE_PATH_BYTES)
-		return 0;
+		return;
 	if (bpf_probe_read_user(&s->bytes[at], bytes, (void *)argv)) {
 		flags |= REC_ARGV_CUT;
 		count_drop(CLASS_PROCESS, DROP_READ_FAULT);
@@ -187,11 +192,19 @@ int BPF_PROG(process_sched_process_exec, struct task_struct *task, int old_pid,
 	rec->header.flags = flags;
 	rec->header.length = at;
 	if (at > SCRATCH_BYTES)
-		return 0;
+		return;
 	/* A program that is new to user space: it is to attach probes before the program gets far. */
 	emit_process(rec, at, flags & REC_NEW_IMAGE ? BPF_RB_FORCE_WAKEUP : LAZY);
 	if (flags & REC_MORE)
 		emit_argv_rest(argv, bytes, total);
+}
+
+SEC("tp_btf/sched_process_exec")
+int BPF_PROG(process_sched_process_exec, struct task_struct *task, int old_pid, struct linux_binprm *bprm)
+{
+	program_begins();
+	process_executed(task, bprm);
+	program_ends();
 	return 0;
 }
 
@@ -200,8 +213,7 @@ int BPF_PROG(process_sched_process_exec, struct task_struct *task, int old_pid,
  * files are closed: the thread that finds it at zero is the last one. Its own times are not yet part
  * of the group's, nor are those of a leader that ended before it.
  */
-SEC("tp_btf/sched_process_exit")
-int BPF_PROG(process_sched_process_exit, struct task_struct *task)
+static __always_inline void process_exited(struct task_struct *task)
 {
 	struct task_struct *leader = BPF_CORE_READ(task, group_leader);
 	struct signal_struct *signal = BPF_CORE_READ(task, signal);
@@ -210,10 +222,10 @@ int BPF_PROG(process_sched_process_exit, struct task_struct *task)
 	struct scope *scope;
 
 	if (BPF_CORE_READ(signal, live.counter) != 0)
-		return 0;
+		return;
 	scope = scope_of(tgid);
 	if (!scope)
-		return 0;
+		return;
 
 	fill_header(&rec.header, EV_PROCESS_EXIT, CLASS_PROCESS, sizeof(rec), scope, tgid,
 		    BPF_CORE_READ(task, pid));
@@ -234,6 +246,14 @@ int BPF_PROG(process_sched_process_exit, struct task_struct *task)
 	rec.max_rss_pages = BPF_CORE_READ(signal, maxrss);
 	emit_process(&rec, sizeof(rec), LAZY);
 	bpf_map_delete_elem(&scopes, &tgid);
+}
+
+SEC("tp_btf/sched_process_exit")
+int BPF_PROG(process_sched_process_exit, struct task_struct *task)
+{
+	program_begins();
+	process_exited(task);
+	program_ends();
 	return 0;
 }
 

@@ -84,8 +84,7 @@ static __always_inline u32 syscall_number(struct pt_regs *regs)
 #endif
 }
 
-SEC("tp_btf/sys_exit")
-int BPF_PROG(syscalls_sys_exit, struct pt_regs *regs, long ret)
+static __always_inline void call_returned(struct pt_regs *regs, long ret)
 {
 	u32 nr = syscall_number(regs);
 	struct user_data data = {};
@@ -95,24 +94,24 @@ int BPF_PROG(syscalls_sys_exit, struct pt_regs *regs, long ret)
 	u32 op;
 
 	if (nr >= MAX_SYSCALLS)
-		return 0;
+		return;
 	op = operations[nr];
 	if (op == OP_NONE)
-		return 0;
+		return;
 	if (ret < 0 && !(op == OP_CONNECT && ret == -EINPROGRESS))
-		return 0;
+		return;
 	pid_tgid = bpf_get_current_pid_tgid();
 	actor.tgid = pid_tgid >> 32;
 	actor.scope = scope_of(actor.tgid);
 	if (!actor.scope)
-		return 0;
+		return;
 	actor.tid = (u32)pid_tgid;
 	task = (struct task_struct *)bpf_get_current_task();
 	actor.task = task;
 #if defined(__TARGET_ARCH_x86)
 	/* The numbers of 32-bit calls are others. */
 	if (BPF_CORE_READ(task, thread_info.status) & TS_COMPAT)
-		return 0;
+		return;
 #endif
 
 	switch (op) {
@@ -197,5 +196,32 @@ int BPF_PROG(syscalls_sys_exit, struct pt_regs *regs, long ret)
 			image_mapped(&actor, PT_REGS_PARM5_CORE_SYSCALL(regs));
 		break;
 	}
+}
+
+SEC("tp_btf/sys_exit")
+int BPF_PROG(syscalls_sys_exit, struct pt_regs *regs, long ret)
+{
+	call_returned(regs, ret);
+	return 0;
+}
+
+/* tracefs: events/raw_syscalls/sys_exit/format */
+struct sys_exit_event {
+	u64 common;
+	s64 number;
+	s64 result;
+};
+
+/*
+ * The same where programs at raw tracepoints may be preempted (7.0): while one is, the kernel runs it for
+ * no other task on that CPU, and what those do would vanish uncounted. Behind a perf event it is not
+ * preempted.
+ */
+SEC("tp/raw_syscalls/sys_exit")
+int syscalls_sys_exit_event(struct sys_exit_event *event)
+{
+	struct pt_regs *regs = (void *)bpf_task_pt_regs(bpf_get_current_task_btf());
+
+	call_returned(regs, event->result);
 	return 0;
 }

@@ -10,6 +10,29 @@
 /* Keeps clang from reasoning a bound away that the verifier needs to see. */
 #define barrier_var(var) asm volatile("" : "+r"(var))
 
+/*
+ * Since 7.0 a program at a tracepoint may be preempted. Until it runs again, the kernel leaves the same
+ * program out for all other tasks on that CPU, and what a program prepares in `scratches` may be
+ * overwritten. Set by user space before loading, since 6.12 has bpf_preempt_disable as well but allows no
+ * global functions under it, and has no need of it.
+ */
+const volatile bool is_preemptible __weak = false;
+extern void bpf_preempt_disable(void) __weak __ksym;
+extern void bpf_preempt_enable(void) __weak __ksym;
+
+/* To be the first thing that a program does, and the last. */
+static __always_inline void program_begins(void)
+{
+	if (is_preemptible)
+		bpf_preempt_disable();
+}
+
+static __always_inline void program_ends(void)
+{
+	if (is_preemptible)
+		bpf_preempt_enable();
+}
+
 static __always_inline struct class_stats *class_stats(u32 class)
 {
 	return bpf_map_lookup_elem(&stats, &class);

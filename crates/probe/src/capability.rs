@@ -30,6 +30,8 @@ pub struct Capabilities {
     pub uprobe_multi: bool,
     /// `bpf` is among the kernel's security modules, so that programs may refuse acts.
     pub bpf_lsm: bool,
+    /// Programs at tracepoints may be preempted (7.0), and hold the CPU while they work.
+    pub preemptible_tracepoints: bool,
     /// So little memory that rings and tables are a quarter of their usual size.
     pub small_memory: bool,
 }
@@ -51,6 +53,8 @@ impl Capabilities {
             uprobe_multi: has_attach_type(&btf, "BPF_TRACE_UPROBE_MULTI"),
             bpf_lsm: fs::read_to_string("/sys/kernel/security/lsm")
                 .is_ok_and(|modules| modules.trim().split(',').any(|module| module == "bpf")),
+            preemptible_tracepoints: fs::read_to_string("/proc/sys/kernel/osrelease")
+                .is_ok_and(|release| major_version(&release).is_some_and(|major| major >= 7)),
             small_memory: fs::read_to_string("/proc/meminfo")
                 .is_ok_and(|text| total_memory_kb(&text).is_some_and(|kb| kb < SMALL_MEMORY_KB)),
         })
@@ -105,6 +109,11 @@ impl Capabilities {
             ),
         ])
     }
+}
+
+/// The first number in `7.3.4+deb13-cloud-amd64`. Nothing but the version tells of the change.
+fn major_version(release: &str) -> Option<u32> {
+    release.split_once('.')?.0.parse().ok()
 }
 
 /// The number in `MemTotal:  502684 kB`.
@@ -173,6 +182,17 @@ fn has_attach_type(btf: &Btf<'_>, name: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_version_is_read() {
+        for (release, expected) in [
+            ("7.3.4+deb13-cloud-amd64\n", Some(7)),
+            ("5.10.0-32-cloud-amd64", Some(5)),
+            ("unknown", None),
+        ] {
+            assert_eq!(major_version(release), expected, "{release}");
+        }
+    }
 
     #[test]
     fn memory_is_read() {

@@ -12,7 +12,7 @@ use agentsight_wire::{
     process_item, rec_header,
 };
 use libbpf_rs::skel::{OpenSkel, SkelBuilder};
-use libbpf_rs::{Iter, Link, MapType, ProgramAttachType};
+use libbpf_rs::{Iter, Link, MapType, ProgramAttachType, TracepointCategory};
 use zerocopy::FromBytes;
 
 pub use crate::control::Totals;
@@ -78,13 +78,21 @@ impl Sensor {
             (&programs.process_sched_process_exit, "sched_process_exit"),
             (&programs.network_inet_sock_set_state, "inet_sock_set_state"),
             (&programs.network_tcp_destroy_sock, "tcp_destroy_sock"),
-            (&programs.syscalls_sys_exit, "sys_exit"),
         ] {
             let link = program
                 .attach_trace()
                 .map_err(ProbeError::kernel(format!("attach `{name}`")))?;
             self.links.push(link);
         }
+        let link = if self.capabilities.preemptible_tracepoints {
+            programs
+                .syscalls_sys_exit_event
+                .attach_tracepoint(TracepointCategory::RawSyscalls, "sys_exit")
+        } else {
+            programs.syscalls_sys_exit.attach_trace()
+        };
+        self.links
+            .push(link.map_err(ProbeError::kernel("attach `sys_exit`"))?);
         Ok(())
     }
 
@@ -293,6 +301,7 @@ pub(crate) fn open_programs(
     if let Some(rodata) = open.maps.rodata_data.as_deref_mut() {
         syscalls::fill(&mut rodata.operations);
         rodata.has_task_btf = capabilities.task_btf;
+        rodata.is_preemptible = capabilities.preemptible_tracepoints;
     }
     if capabilities.uprobe_multi {
         let programs = &mut open.progs;
@@ -320,6 +329,9 @@ pub(crate) fn open_programs(
     ] {
         program.set_autoload(capabilities.attach_cookie);
     }
+    let as_event = capabilities.preemptible_tracepoints;
+    open.progs.syscalls_sys_exit.set_autoload(!as_event);
+    open.progs.syscalls_sys_exit_event.set_autoload(as_event);
     if capabilities.small_memory {
         shrink_maps(&mut open)?;
     }
