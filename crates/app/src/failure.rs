@@ -9,6 +9,8 @@ use agentsight_store::StoreError;
 
 /// Something went wrong.
 pub(crate) const FAILURE: u8 = 1;
+/// The command line makes no sense.
+pub(crate) const USAGE: u8 = 2;
 /// A privilege is missing.
 pub(crate) const PRIVILEGE: u8 = 3;
 /// This kernel cannot do it.

@@ -153,7 +153,7 @@ fn segment(session: &Path) -> PathBuf {
 }
 
 /// Reads a session and prints nothing of it but what is wrong with it.
-const NOTHING: &[&str] = &["events", "--kind", "nothing"];
+const NOTHING: &[&str] = &["events", "--kind", "network.listen"];
 
 const FIRST: &str = "01AAAAAAAAAAAAAAAAAAAAAAAA";
 const SECOND: &str = "01AABBBBBBBBBBBBBBBBBBBBBB";
@@ -213,7 +213,7 @@ fn no_session() {
     transcript.record(FIRST, true);
     transcript.record(SECOND, true);
     for session in ["01AA", "01XX", "../x", "", "01aab"] {
-        transcript.call(&["events", session, "--kind", "nothing"]);
+        transcript.call(&["events", session, "--kind", "network.listen"]);
     }
     insta::assert_snapshot!(transcript.text);
 }

@@ -184,7 +184,7 @@ impl Sensor {
         if watched.is_empty() {
             return Err(ProbeError::Process {
                 pid,
-                source: std::io::ErrorKind::NotFound.into(),
+                source: std::io::Error::new(std::io::ErrorKind::NotFound, "no such process"),
             });
         }
         for process in &watched {

@@ -10,12 +10,46 @@ use anyhow::Context as _;
 
 use crate::cli::EventsArgs;
 use crate::commands::show::replay;
+use crate::failure::{Failure, USAGE};
 use crate::terminal;
 
 /// How often a running session is looked at.
 const FOLLOW_EVERY: Duration = Duration::from_millis(500);
 
+/// The kinds of actions that sessions have.
+const KINDS: &[&str] = &[
+    "file.create",
+    "file.delete",
+    "file.open",
+    "file.read",
+    "file.rename",
+    "file.truncate",
+    "file.write",
+    "http.exchange",
+    "network.accept",
+    "network.connect",
+    "network.listen",
+    "network.send",
+    "process.exec",
+    "process.exit",
+    "process.fork",
+];
+
+/// A word that is no kind would find nothing, which looks as if nothing had happened.
+fn check_kind(wanted: &str) -> Result<(), Failure> {
+    if KINDS.iter().any(|kind| is_of_kind(kind, wanted)) {
+        return Ok(());
+    }
+    Err(
+        Failure::new(format!("no kind of action is called `{wanted}`"), USAGE)
+            .hint(format!("the kinds are: {}", KINDS.join(", "))),
+    )
+}
+
 pub(crate) fn run(arguments: &EventsArgs) -> anyhow::Result<ExitCode> {
+    if let Some(kind) = &arguments.kind {
+        check_kind(kind)?;
+    }
     let store = Store::open(&arguments.store.store, Mode::Read)?;
     let id = store.resolve(&arguments.session)?;
     let directory = store.session_dir(&id)?;
@@ -49,18 +83,25 @@ pub(crate) fn run(arguments: &EventsArgs) -> anyhow::Result<ExitCode> {
 
 /// Whether the action is of the kind, or of the domain, that was asked for.
 fn is_wanted(action: &Action, kind: Option<&str>) -> bool {
-    kind.is_none_or(|kind| {
-        action.kind == kind
-            || action
-                .kind
-                .strip_prefix(kind)
-                .is_some_and(|rest| rest.starts_with('.'))
-    })
+    kind.is_none_or(|kind| is_of_kind(&action.kind, kind))
+}
+
+fn is_of_kind(kind: &str, wanted: &str) -> bool {
+    kind.strip_prefix(wanted)
+        .is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_word_that_is_no_kind_is_refused() {
+        assert!(check_kind("file").is_ok() && check_kind("process.exec").is_ok());
+        for wrong in ["", "foo", "file.", "file.opens", "fil"] {
+            assert!(check_kind(wrong).is_err(), "{wrong:?}");
+        }
+    }
 
     #[test]
     fn a_kind_may_be_a_domain() {

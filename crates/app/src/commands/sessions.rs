@@ -17,7 +17,15 @@ pub(crate) fn run(arguments: &SessionsArgs) -> anyhow::Result<ExitCode> {
     if store.needs_rebuild()? {
         store = rebuilt(directory)?;
     }
-    let sessions = store.sessions()?;
+    let mut sessions = store.sessions()?;
+    // One whose monitor was killed has nobody to put it into the index. Who may not write the store sees
+    // it without its counts.
+    let left = |session: &SessionSummary| !session.indexed && session.status == "interrupted";
+    if sessions.iter().any(left)
+        && let Ok(again) = rebuilt(directory)
+    {
+        sessions = again.sessions()?;
+    }
     let text = if arguments.json {
         let all: Vec<Value> = sessions.iter().map(as_json).collect();
         serde_json::to_string_pretty(&all)? + "\n"

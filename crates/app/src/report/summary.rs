@@ -167,10 +167,16 @@ fn coverage(page: &mut Page, index: &Index<'_>) {
     } else {
         Style::Plain
     };
-    page.line(
-        INDENT,
-        &line.then(style, format!("{} dropped", number(dropped))),
-    );
+    let text = match index.doc.session.status.as_str() {
+        // The counters are the last record. Without them nothing is known of what never got there.
+        "running" => format!("{} known to be dropped so far", number(dropped)),
+        "interrupted" => format!(
+            "{} known to be dropped; the record stops short, what followed is unknown",
+            number(dropped)
+        ),
+        _ => format!("{} dropped", number(dropped)),
+    };
+    page.line(INDENT, &line.then(style, text));
     for (class, counters) in &coverage.events {
         for (reason, lost) in counters.dropped.iter().filter(|(_, lost)| **lost > 0) {
             let text = format!(

@@ -210,7 +210,8 @@ fn events_are_one_action_a_line() {
     }
     let files = lines(&["--kind", "file"]);
     assert!(files.len() >= 3);
-    assert_eq!(lines(&["--kind", "nonsense"]), Vec::<Value>::new());
+    let refused = site.agentsight(["events", "--kind", "nonsense"]).end();
+    assert_eq!(refused.code(), 2, "{refused:?}");
     assert_eq!(
         lines(&["--follow"]),
         all,
