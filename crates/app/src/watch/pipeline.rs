@@ -1,6 +1,6 @@
 //! The stages after the sensor, one after the other: decode, put together, redact, write, file away.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -30,10 +30,14 @@ pub(crate) struct PipelineOptions {
     pub(crate) redaction_key: [u8; 32],
 }
 
+/// Processes that have ended and whose program is remembered.
+const MAX_ENDED: usize = 4096;
+
 /// Programs of the processes, and what is known of their TLS code.
 #[derive(Default)]
 struct Images {
     programs: HashMap<ProcessKey, String>,
+    ended: VecDeque<ProcessKey>,
     blind: HashMap<PathBuf, String>,
 }
 
@@ -46,8 +50,14 @@ impl Images {
             EventBody::ProcessSeen(seen) => {
                 self.programs.insert(event.process, seen.exe.path.clone());
             }
+            // Its sockets may outlive it.
             EventBody::ProcessExit(_) => {
-                self.programs.remove(&event.process);
+                self.ended.push_back(event.process);
+                if self.ended.len() > MAX_ENDED
+                    && let Some(oldest) = self.ended.pop_front()
+                {
+                    self.programs.remove(&oldest);
+                }
             }
             _ => {}
         }
