@@ -204,7 +204,7 @@ fn orphans_stay_in_the_tree() {
     let recording = watch(&[
         "sh",
         "-c",
-        "(setsid sh -c '(/bin/true; sleep 0.1; /bin/false) &' &) ; sleep 0.5",
+        "(setsid sh -c '(/bin/true; sleep 0.1; /bin/false) &' &) ; sleep 3",
     ]);
     let execs = recording.bytes(wire::EV_PROCESS_EXEC).count();
     // sh, setsid, sh, true, sleep, false, sleep
