@@ -72,7 +72,12 @@ const AGENTS: &[Agent] = &[
     agent("langgraph", "venv/py-sdk", BASIC),
     agent("openai-agents", "venv/py-sdk", BASIC),
     agent("aider", "venv/aider", BASIC),
-    agent("claude-code", "npm/claude-code", CLI),
+    // It refuses the file of `big`, which is larger than it reads.
+    agent(
+        "claude-code",
+        "npm/claude-code",
+        &["shell", "coding", "parallel"],
+    ),
     agent("codex", "npm/codex", CLI),
     agent("codex-ws", "npm/codex", CLI),
     agent("opencode", "npm/opencode", CLI),

@@ -104,8 +104,17 @@ fn argv(action: &Value) -> &[Value] {
 
 /// Everything that the scenario makes happen is there, as often as it says, joined to a tool call.
 pub(super) fn compare_effects(evidence: &Evidence, comparison: &mut Comparison) {
+    // An agent without tools gets the whole script as one text: it reads nothing, and no tool call is the
+    // cause of what it does.
+    let has_tools = !evidence.truth.iter().any(|entry| {
+        let role = entry.pointer("/turn/role").and_then(Value::as_str);
+        role == Some("edit-blocks")
+    });
     for effect in list(&evidence.scenario, "effects") {
-        let difference = difference_of(effect, &evidence.document);
+        if !has_tools && text(effect, "kind") == "file_read" {
+            continue;
+        }
+        let difference = difference_of(effect, &evidence.document, has_tools);
         comparison.effects.add(difference.is_none());
         comparison
             .differences
@@ -123,7 +132,7 @@ fn short(value: &Value) -> String {
     }
 }
 
-fn difference_of(effect: &Value, document: &Value) -> Option<&'static str> {
+fn difference_of(effect: &Value, document: &Value, has_tools: bool) -> Option<&'static str> {
     let seen: Vec<&Value> = list(document, "actions")
         .iter()
         .filter(|action| is_effect(action, effect))
@@ -132,6 +141,9 @@ fn difference_of(effect: &Value, document: &Value) -> Option<&'static str> {
     let enough = |actions: &[&Value]| actions.len() as u64 >= wanted;
     if !enough(&seen) {
         return Some("not seen");
+    }
+    if !has_tools {
+        return None;
     }
     let joined: Vec<&Value> = seen
         .into_iter()
