@@ -24,6 +24,23 @@ const KINDS: &[&str] = &[
     "stream.end",
     "loss",
     "tls.connection",
+    "process.signal",
+    "process.ptrace",
+    "process.credentials",
+    "file.link",
+    "file.chmod",
+    "file.truncate",
+    "file.mmap",
+    "file.pass",
+    "ipc.pipe",
+    "kernel.bpf",
+    "kernel.mount",
+    "kernel.namespace",
+    "kernel.module",
+    "kernel.io_uring",
+    "network.dns",
+    "network.unix",
+    "network.socket",
 ];
 
 /// The number of an event kind. Kinds without a number are [`Kind::OTHER`].

@@ -5,7 +5,11 @@ use std::net::SocketAddr;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{DropReason, EventClass, KTime, LlmCall, Loss, ProcessKey, SocketId, WallClock};
+use crate::{
+    DropReason, EventClass, FileAttributes, FileLink, FileMap, FilePass, FileTruncate, IpcPipe,
+    KTime, KernelAct, LlmCall, Loss, NetworkDns, NetworkSocket, NetworkUnix, ProcessCredentials,
+    ProcessKey, ProcessSignal, ProcessTrace, SocketId, WallClock,
+};
 
 /// One thing that happened, with its time and the process that did it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -55,6 +59,58 @@ pub enum EventBody {
     /// A name was changed.
     #[serde(rename = "file.rename")]
     FileRename(FileRename),
+    /// A process sent a signal to another.
+    #[serde(rename = "process.signal")]
+    ProcessSignal(ProcessSignal),
+    /// A process reached into another: ptrace, memory, descriptors.
+    #[serde(rename = "process.ptrace")]
+    ProcessTrace(ProcessTrace),
+    /// A process changed whom it acts as.
+    #[serde(rename = "process.credentials")]
+    ProcessCredentials(ProcessCredentials),
+    /// A file got one more name, or a symbolic link was made.
+    #[serde(rename = "file.link")]
+    FileLink(FileLink),
+    /// Mode, owner or extended attributes of a file were changed.
+    #[serde(rename = "file.chmod")]
+    FileAttributes(FileAttributes),
+    /// A file's length was set.
+    #[serde(rename = "file.truncate")]
+    FileTruncate(FileTruncate),
+    /// A file was mapped so that memory accesses reach it, or runs as code.
+    #[serde(rename = "file.mmap")]
+    FileMap(FileMap),
+    /// Open files went from one process to another.
+    #[serde(rename = "file.pass")]
+    FilePass(FilePass),
+    /// A process used one end of a pipe, a unix socket or a terminal for the first time; later uses are in
+    /// [`FileUse`].
+    #[serde(rename = "ipc.pipe")]
+    IpcPipe(IpcPipe),
+    /// The kernel itself was asked to change: programs, mounts, namespaces, modules, rings.
+    #[serde(rename = "kernel.bpf")]
+    KernelBpf(KernelAct),
+    /// See [`EventBody::KernelBpf`].
+    #[serde(rename = "kernel.mount")]
+    KernelMount(KernelAct),
+    /// See [`EventBody::KernelBpf`].
+    #[serde(rename = "kernel.namespace")]
+    KernelNamespace(KernelAct),
+    /// See [`EventBody::KernelBpf`].
+    #[serde(rename = "kernel.module")]
+    KernelModule(KernelAct),
+    /// See [`EventBody::KernelBpf`].
+    #[serde(rename = "kernel.io_uring")]
+    KernelIoUring(KernelAct),
+    /// A name was looked up.
+    #[serde(rename = "network.dns")]
+    NetworkDns(NetworkDns),
+    /// A unix socket was connected to another.
+    #[serde(rename = "network.unix")]
+    NetworkUnix(NetworkUnix),
+    /// A socket of a family other than IP and unix was made.
+    #[serde(rename = "network.socket")]
+    NetworkSocket(NetworkSocket),
     /// A socket was connected, or was asked to.
     #[serde(rename = "network.connect")]
     NetworkConnect(NetworkConnect),
@@ -99,6 +155,23 @@ impl EventBody {
             Self::FileUse(_) => "file.use",
             Self::FileDelete(_) => "file.delete",
             Self::FileRename(_) => "file.rename",
+            Self::ProcessSignal(_) => "process.signal",
+            Self::ProcessTrace(_) => "process.ptrace",
+            Self::ProcessCredentials(_) => "process.credentials",
+            Self::FileLink(_) => "file.link",
+            Self::FileAttributes(_) => "file.chmod",
+            Self::FileTruncate(_) => "file.truncate",
+            Self::FileMap(_) => "file.mmap",
+            Self::FilePass(_) => "file.pass",
+            Self::IpcPipe(_) => "ipc.pipe",
+            Self::KernelBpf(_) => "kernel.bpf",
+            Self::KernelMount(_) => "kernel.mount",
+            Self::KernelNamespace(_) => "kernel.namespace",
+            Self::KernelModule(_) => "kernel.module",
+            Self::KernelIoUring(_) => "kernel.io_uring",
+            Self::NetworkDns(_) => "network.dns",
+            Self::NetworkUnix(_) => "network.unix",
+            Self::NetworkSocket(_) => "network.socket",
             Self::NetworkConnect(_) => "network.connect",
             Self::NetworkAccept(_) => "network.accept",
             Self::NetworkListen(_) => "network.listen",

@@ -12,6 +12,7 @@
 
 #![forbid(unsafe_code)]
 
+mod acts;
 pub mod document;
 mod event;
 mod ids;
@@ -19,6 +20,11 @@ mod llm;
 mod loss;
 mod payload;
 
+pub use acts::{
+    Channel, ChannelKind, FileAttributes, FileLink, FileMap, FilePass, FileTruncate, IpcPipe,
+    KernelAct, NetworkDns, NetworkSocket, NetworkUnix, ProcessCredentials, ProcessSignal,
+    ProcessTrace,
+};
 pub use event::{
     Access, Event, EventBody, FileDelete, FileOpen, FileRef, FileRename, FileUse, HttpExchange,
     NetworkAccept, NetworkClose, NetworkConnect, NetworkListen, NetworkProtocol, ProcessExec,
@@ -31,4 +37,4 @@ pub use llm::{
     Usage,
 };
 pub use loss::{ClassCounters, DropReason, EventClass, Loss};
-pub use payload::{Direction, Payload, PayloadEnd, StreamKey};
+pub use payload::{ChannelData, Direction, Payload, PayloadEnd, StreamKey};

@@ -170,6 +170,29 @@ impl Assembler {
             }
             EventBody::FileOpen(open) => self.name(&mut open.file.path),
             EventBody::FileDelete(delete) => self.name(&mut delete.file.path),
+            EventBody::FileLink(link) => {
+                self.name(&mut link.file.path);
+                self.name(&mut link.target);
+            }
+            EventBody::FileAttributes(change) => self.name(&mut change.file.path),
+            EventBody::FileTruncate(truncate) => self.name(&mut truncate.file.path),
+            EventBody::FileMap(map) => self.name(&mut map.file.path),
+            EventBody::FilePass(pass) => self.name(&mut pass.file.path),
+            EventBody::IpcPipe(pipe) => self.name(&mut pipe.path),
+            EventBody::NetworkDns(dns) => self.name(&mut dns.question),
+            EventBody::NetworkUnix(unix) => self.name(&mut unix.path),
+            EventBody::KernelBpf(act)
+            | EventBody::KernelMount(act)
+            | EventBody::KernelNamespace(act)
+            | EventBody::KernelModule(act)
+            | EventBody::KernelIoUring(act) => {
+                if let Some(file) = &mut act.file {
+                    self.name(&mut file.path);
+                }
+                if let Some(name) = &mut act.name {
+                    self.name(name);
+                }
+            }
             EventBody::FileRename(rename) => {
                 self.name(&mut rename.from.path);
                 self.name(&mut rename.to.path);

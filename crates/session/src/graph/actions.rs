@@ -10,6 +10,7 @@ use agentsight_model::{KTime, ProcessKey};
 use serde_json::{Map, Value};
 
 use super::SessionGraph;
+use super::acts::channel_attributes;
 use super::attributes::{
     exec_attributes, exit_attributes, file_attributes, fork_attributes, http_attributes,
     network_attributes, use_attributes,
@@ -87,6 +88,8 @@ pub(super) fn build(
     builder.processes();
     builder.files();
     builder.network();
+    builder.acts();
+    builder.channels();
     builder.finish(tools.iter().map(|tool| tool.id.as_str()).collect())
 }
 
@@ -353,6 +356,63 @@ impl Builder<'_> {
             self.push(
                 record.seq,
                 "http.exchange",
+                (record.first, record.process),
+                attributes,
+                (cause, intent),
+            );
+        }
+    }
+
+    fn acts(&mut self) {
+        let graph = self.graph;
+        for record in graph.acts.records() {
+            let position = position_of(self.tree, graph, record.process);
+            let found = position.and_then(|position| self.links.cause(position));
+            let cause = found.map(|found| found.cause);
+            let intent = match &record.file {
+                Some((path, writing)) => {
+                    let use_of = FileUseKind {
+                        time: record.first,
+                        writing: *writing,
+                        inherited: false,
+                    };
+                    let judged = found.as_ref().map(|found| (&found.cause, Some(found.root)));
+                    self.judge.file(position, path, use_of, judged)
+                }
+                None => self.judge.act(position, record.first, cause.as_ref()),
+            };
+            let mut attributes = record.attributes.clone();
+            attributes.insert("agentsight.count".into(), record.count.into());
+            attributes.insert(
+                "agentsight.last_time".into(),
+                self.clock.text(record.last).into(),
+            );
+            self.push(
+                record.seq,
+                record.kind,
+                (record.first, record.process),
+                attributes,
+                (cause, intent),
+            );
+        }
+    }
+
+    fn channels(&mut self) {
+        let graph = self.graph;
+        for record in graph.acts.channels() {
+            let position = position_of(self.tree, graph, record.process);
+            let found = position.and_then(|position| self.links.cause(position));
+            let cause = found.map(|found| found.cause);
+            // Who is joined to whom is decided by who starts them; what flows is judged elsewhere.
+            let intent = cause.map_or(Intent::None, |_| Intent::Implied("channel"));
+            let mut attributes = channel_attributes(record);
+            attributes.insert(
+                "agentsight.last_time".into(),
+                self.clock.text(record.last).into(),
+            );
+            self.push(
+                record.seq,
+                "ipc.pipe",
                 (record.first, record.process),
                 attributes,
                 (cause, intent),

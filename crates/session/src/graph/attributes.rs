@@ -8,7 +8,9 @@ use super::files::Totals;
 use super::network::{HttpRecord, NetworkRecord};
 use super::processes::{ExecRecord, ProcessRecord};
 
-fn attributes(pairs: impl IntoIterator<Item = (&'static str, Value)>) -> Map<String, Value> {
+pub(super) fn attributes(
+    pairs: impl IntoIterator<Item = (&'static str, Value)>,
+) -> Map<String, Value> {
     pairs
         .into_iter()
         .filter(|(_, value)| !value.is_null())

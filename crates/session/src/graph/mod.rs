@@ -6,6 +6,7 @@
 //! ledger changes nothing.
 
 mod actions;
+mod acts;
 mod attributes;
 mod budget;
 mod calls;
@@ -25,6 +26,7 @@ use agentsight_model::{
     StreamEnd,
 };
 
+use acts::ActTable;
 use budget::Budget;
 use calls::CallLog;
 use files::FileTable;
@@ -67,6 +69,7 @@ pub struct SessionGraph {
     processes: ProcessTable,
     files: FileTable,
     network: NetworkTable,
+    acts: ActTable,
     calls: CallLog,
     tool_calls: ToolCallLog,
     tls: TlsCoverage,
@@ -96,7 +99,11 @@ impl SessionGraph {
             EventBody::ProcessExit(exit) => self.processes.exit(seq, time, process, exit, budget),
             EventBody::ProcessSeen(seen) => self.processes.seen(seq, time, process, seen, budget),
             EventBody::FileOpen(open) => self.files.open(seq, time, process, open, budget),
-            EventBody::FileUse(usage) => self.files.totals(seq, process, usage, budget),
+            EventBody::FileUse(usage) => {
+                if !self.acts.totals(process, usage) {
+                    self.files.totals(seq, process, usage, budget);
+                }
+            }
             EventBody::FileDelete(delete) => self.files.delete(seq, time, process, delete, budget),
             EventBody::FileRename(rename) => self.files.rename(seq, time, process, rename, budget),
             EventBody::NetworkConnect(connect) => {
@@ -122,6 +129,23 @@ impl SessionGraph {
             EventBody::LlmCall(call) => self.llm_call(call),
             EventBody::StreamEnd(end) => self.stream_end(end),
             EventBody::Loss(loss) => self.loss(*loss),
+            body @ (EventBody::ProcessSignal(_)
+            | EventBody::ProcessTrace(_)
+            | EventBody::ProcessCredentials(_)
+            | EventBody::FileLink(_)
+            | EventBody::FileAttributes(_)
+            | EventBody::FileTruncate(_)
+            | EventBody::FileMap(_)
+            | EventBody::FilePass(_)
+            | EventBody::IpcPipe(_)
+            | EventBody::KernelBpf(_)
+            | EventBody::KernelMount(_)
+            | EventBody::KernelNamespace(_)
+            | EventBody::KernelModule(_)
+            | EventBody::KernelIoUring(_)
+            | EventBody::NetworkDns(_)
+            | EventBody::NetworkUnix(_)
+            | EventBody::NetworkSocket(_)) => self.acts.act(seq, time, process, body, budget),
         }
     }
 

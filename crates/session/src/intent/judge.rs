@@ -13,6 +13,8 @@
 //! | `scratch` | files that a call's processes made and removed again |
 //! | `inherited` | descriptors that a process was handed: its starter decides where its output goes |
 //! | `rename` | what is renamed to a named file |
+//! | `program` | acts on processes and on the kernel, of a program that is asked for |
+//! | `channel` | pipes and sockets between processes |
 //! | `named-host`, `network-program`, `name-lookup` | connections of named programs |
 //!
 //! Everything else that a tool call caused is *unstated*: no word of the call leads to it.
@@ -190,6 +192,23 @@ impl<'a> Judge<'a> {
             Some(VERSION_MANAGER_RULE)
         } else {
             is_helper(names_of(before), names_of(exec)).then_some("helper")
+        }
+    }
+
+    /// Judges an act that no word can name: it is as much asked for as the program that does it.
+    pub(crate) fn act(
+        &self,
+        position: Option<usize>,
+        time: KTime,
+        cause: Option<&Cause>,
+    ) -> Intent {
+        if cause.is_none() {
+            return Intent::None;
+        }
+        let exec = position.and_then(|position| self.program_at(position, time));
+        match exec.and_then(|exec| self.programs.get(&exec.seq)) {
+            Some(Intent::Stated | Intent::Implied(_)) => Intent::Implied("program"),
+            _ => Intent::Unstated,
         }
     }
 
