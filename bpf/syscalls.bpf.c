@@ -6,6 +6,7 @@
  * One raw tracepoint instead of a tracepoint a call: with reads and writes among the calls of interest
  * it costs watched and unwatched processes less (docs/adr/0002-one-syscall-exit-program.md).
  */
+#include "channel.h"
 #include "network.h"
 #include "syscalls.h"
 
@@ -19,24 +20,41 @@ const volatile u8 operations[MAX_SYSCALLS] = {};
 #define TS_COMPAT 2
 #define MSG_PEEK 2
 
-static __always_inline void transferred(const struct actor *actor, u32 fd, bool write, long bytes,
-					struct user_data *data)
+#define FD_HOW(fd, form, write) ((u32)(fd) | (u64)(form) << 32 | (u64)(write) << 40)
+
+/*
+ * Bytes went from or to a descriptor.
+ * VERIFIER: a global function, checked once and not for each call and each operation; it takes scalars only
+ * (5.10).
+ */
+__weak __noinline int transferred(u64 fd_how, u64 bytes, u64 address, u64 count, u64 to)
 {
-	struct file *file;
+	struct user_data data = {
+		.address = address, .count = count, .to = to, .form = (u8)(fd_how >> 32)
+	};
+	u64 pid_tgid = bpf_get_current_pid_tgid();
+	struct actor actor = { .tgid = pid_tgid >> 32, .tid = (u32)pid_tgid };
+	bool write = fd_how >> 40 & 1;
 	struct inode *inode;
+	struct file *file;
 	u32 mode;
 
-	if (bytes <= 0)
-		return;
-	file = file_of_fd(fd);
-	if (!file)
-		return;
+	actor.scope = scope_of(actor.tgid);
+	file = file_of_fd((u32)fd_how);
+	if (!actor.scope || !file || !bytes)
+		return 0;
 	inode = BPF_CORE_READ(file, f_inode);
 	mode = BPF_CORE_READ(inode, i_mode);
-	if (is_file(mode))
-		file_transferred(actor, file, inode, write, bytes);
-	else if ((mode & S_IFMT) == S_IFSOCK)
-		socket_transferred(actor, file, write, bytes, data);
+	if (is_file(mode)) {
+		file_transferred(&actor, file, inode, write, bytes);
+		if ((mode & S_IFMT) == S_IFCHR)
+			terminal_transferred(&actor, file, inode, write, bytes, &data);
+	} else if (is_channel(mode)) {
+		if ((mode & S_IFMT) == S_IFSOCK)
+			socket_transferred(&actor, file, write, bytes, &data);
+		channel_transferred(&actor, file, inode, mode, write, bytes, &data);
+	}
+	return 0;
 }
 
 static __always_inline void image_mapped(const struct actor *actor, u32 fd)
@@ -75,6 +93,24 @@ static __always_inline void image_mapped(const struct actor *actor, u32 fd)
 		count_refused(CLASS_PROCESS);
 }
 
+static __always_inline bool is_write(u32 op)
+{
+	return op == OP_WRITE || op == OP_WRITEV || op == OP_SENDTO || op == OP_SENDMSG;
+}
+
+static __always_inline u32 form_of(u32 op)
+{
+	switch (op) {
+	case OP_READV:
+	case OP_WRITEV:
+		return DATA_VECTOR;
+	case OP_RECVMSG:
+	case OP_SENDMSG:
+		return DATA_MESSAGE;
+	}
+	return DATA_FLAT;
+}
+
 static __always_inline u32 syscall_number(struct pt_regs *regs)
 {
 #if defined(__TARGET_ARCH_x86)
@@ -87,7 +123,7 @@ static __always_inline u32 syscall_number(struct pt_regs *regs)
 static __always_inline void call_returned(struct pt_regs *regs, long ret)
 {
 	u32 nr = syscall_number(regs);
-	struct user_data data = {};
+	u64 to = 0;
 	struct task_struct *task;
 	struct actor actor = {};
 	u64 pid_tgid;
@@ -127,41 +163,33 @@ static __always_inline void call_returned(struct pt_regs *regs, long ret)
 	case OP_CREAT:
 		file_opened(&actor, ret, O_TRUNC);
 		break;
+	case OP_RECVFROM:
+		if (PT_REGS_PARM4_CORE_SYSCALL(regs) & MSG_PEEK)
+			break; /* comes again */
+		goto transfer;
+	case OP_RECVMSG:
+		if (PT_REGS_PARM3_CORE_SYSCALL(regs) & MSG_PEEK)
+			break;
+		goto transfer;
+	case OP_SENDTO:
+		to = PT_REGS_PARM5_CORE_SYSCALL(regs);
+		goto transfer;
 	case OP_READ:
 	case OP_READV:
-	case OP_RECVFROM:
-	case OP_RECVMSG:
-		if (op == OP_RECVFROM && PT_REGS_PARM4_CORE_SYSCALL(regs) & MSG_PEEK)
-			break; /* comes again */
-		if (op == OP_RECVMSG && PT_REGS_PARM3_CORE_SYSCALL(regs) & MSG_PEEK)
-			break;
-		data.form = op == OP_READV     ? DATA_VECTOR
-			    : op == OP_RECVMSG ? DATA_MESSAGE
-					       : DATA_FLAT;
-		data.address = PT_REGS_PARM2_CORE_SYSCALL(regs);
-		data.count = PT_REGS_PARM3_CORE_SYSCALL(regs);
-		transferred(&actor, PT_REGS_PARM1_CORE_SYSCALL(regs), false, ret, &data);
-		break;
 	case OP_WRITE:
 	case OP_WRITEV:
-	case OP_SENDTO:
 	case OP_SENDMSG:
-		data.form = op == OP_WRITEV    ? DATA_VECTOR
-			    : op == OP_SENDMSG ? DATA_MESSAGE
-					       : DATA_FLAT;
-		data.address = PT_REGS_PARM2_CORE_SYSCALL(regs);
-		data.count = PT_REGS_PARM3_CORE_SYSCALL(regs);
-		if (op == OP_SENDTO)
-			data.to = PT_REGS_PARM5_CORE_SYSCALL(regs);
-		transferred(&actor, PT_REGS_PARM1_CORE_SYSCALL(regs), true, ret, &data);
+transfer:
+		transferred(FD_HOW(PT_REGS_PARM1_CORE_SYSCALL(regs), form_of(op), is_write(op)), ret,
+			    PT_REGS_PARM2_CORE_SYSCALL(regs), PT_REGS_PARM3_CORE_SYSCALL(regs), to);
 		break;
 	case OP_SENDFILE:
-		transferred(&actor, PT_REGS_PARM2_CORE_SYSCALL(regs), false, ret, &data);
-		transferred(&actor, PT_REGS_PARM1_CORE_SYSCALL(regs), true, ret, &data);
+		transferred(FD_HOW(PT_REGS_PARM2_CORE_SYSCALL(regs), DATA_NONE, false), ret, 0, 0, 0);
+		transferred(FD_HOW(PT_REGS_PARM1_CORE_SYSCALL(regs), DATA_NONE, true), ret, 0, 0, 0);
 		break;
 	case OP_COPY_RANGE:
-		transferred(&actor, PT_REGS_PARM1_CORE_SYSCALL(regs), false, ret, &data);
-		transferred(&actor, PT_REGS_PARM3_CORE_SYSCALL(regs), true, ret, &data);
+		transferred(FD_HOW(PT_REGS_PARM1_CORE_SYSCALL(regs), DATA_NONE, false), ret, 0, 0, 0);
+		transferred(FD_HOW(PT_REGS_PARM3_CORE_SYSCALL(regs), DATA_NONE, true), ret, 0, 0, 0);
 		break;
 	case OP_UNLINK:
 		file_deleted(&actor, AT_FDCWD, (void *)PT_REGS_PARM1_CORE_SYSCALL(regs), false);

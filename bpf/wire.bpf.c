@@ -21,6 +21,8 @@ struct wire_types {
 	enum hook_success hook_success;
 	enum hook_flags hook_flags;
 	enum wire_limits wire_limits;
+	enum channel_kind channel_kind;
+	enum channel_verdict channel_verdict;
 	enum operation operation;
 	struct process_fork_rec process_fork;
 	struct process_exec_rec process_exec;
@@ -38,6 +40,9 @@ struct wire_types {
 	struct tls_operand tls_operand;
 	struct tls_hook tls_hook;
 	struct image_mapped_rec image_mapped;
+	struct channel_open_rec channel_open;
+	struct channel_data_rec channel_data;
+	struct channel_key channel_key;
 	struct file_use_key file_use_key;
 	struct file_use file_use;
 	struct socket_use socket_use;

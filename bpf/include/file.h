@@ -16,6 +16,7 @@
 #define O_TRUNC 01000
 #define S_IFMT 0170000
 #define S_IFSOCK 0140000
+#define S_IFIFO 0010000
 #define S_IFREG 0100000
 #define S_IFDIR 0040000
 #define S_IFCHR 0020000
@@ -81,6 +82,66 @@ static __always_inline void emit_file_use(const struct actor *actor, const struc
 	bpf_ringbuf_submit(rec, lazy_wakeup(&file_ring));
 }
 
+/* Inode number of the socket that a unix socket is connected to, or 0. */
+static __always_inline u64 peer_ino_of(const struct sock *sk)
+{
+	const struct unix_sock *unix = (const void *)sk;
+	struct sock *peer = BPF_CORE_READ(unix, peer);
+
+	if (!peer)
+		return 0;
+	return BPF_CORE_READ(peer, sk_socket, file, f_inode, i_ino);
+}
+
+static __always_inline struct sock *sock_of_file(struct file *file)
+{
+	struct socket *socket = BPF_CORE_READ(file, private_data);
+
+	return BPF_CORE_READ(socket, sk);
+}
+
+static __always_inline void emit_channel_open(const struct actor *actor, struct file *file,
+					      struct inode *inode, u32 mode, u64 use_id, u32 access)
+{
+	struct path path = BPF_CORE_READ(file, f_path);
+	struct channel_open_rec *rec;
+	struct scratch *s = scratch();
+	u32 at = sizeof(*rec);
+	u8 flags = 0;
+
+	if (!s)
+		return;
+	rec = (void *)s->bytes;
+	fill_header(&rec->header, EV_CHANNEL_OPEN, CLASS_STDIO, 0, actor->scope, actor->tgid,
+		    actor->tid);
+	rec->use_id = use_id;
+	rec->ino = BPF_CORE_READ(inode, i_ino);
+	rec->peer_ino = 0;
+	rec->access = access;
+	rec->reserved = 0;
+	if ((mode & S_IFMT) == S_IFSOCK) {
+		rec->channel = CHANNEL_UNIX;
+		rec->peer_ino = peer_ino_of(sock_of_file(file));
+	} else {
+		rec->channel = CHANNEL_PIPE;
+		at = path_append(at, &path, &flags);
+	}
+	rec->path_bytes = at - sizeof(*rec);
+	rec->header.flags = flags;
+	rec->header.length = at;
+	if (at > sizeof(*rec) + WIRE_PATH_BYTES)
+		return;
+	if (bpf_ringbuf_output(&stdio_ring, rec, at, lazy_wakeup(&stdio_ring)))
+		count_refused(CLASS_STDIO);
+}
+
+static __always_inline bool is_channel(u32 mode)
+{
+	u32 type = mode & S_IFMT;
+
+	return type == S_IFIFO || type == S_IFSOCK;
+}
+
 /* The process's entry for the file, made (and announced) if there is none. */
 static __always_inline struct file_use *file_use_of(const struct actor *actor, struct file *file,
 						    struct inode *inode, u32 access, u8 flags)
@@ -93,6 +154,7 @@ static __always_inline struct file_use *file_use_of(const struct actor *actor, s
 	};
 	struct file_use *use = bpf_map_lookup_elem(&file_uses, &key);
 	struct file_use fresh = {};
+	u32 mode;
 
 	if (use && use->ino == BPF_CORE_READ(inode, i_ino) &&
 	    use->start_ns == actor->scope->start_ns)
@@ -106,7 +168,11 @@ static __always_inline struct file_use *file_use_of(const struct actor *actor, s
 	fresh.ino = BPF_CORE_READ(inode, i_ino);
 	fresh.label = actor->scope->label;
 	fresh.access = access;
-	emit_file_open(actor, &path, inode, fresh.use_id, access, flags);
+	mode = BPF_CORE_READ(inode, i_mode);
+	if (is_channel(mode))
+		emit_channel_open(actor, file, inode, mode, fresh.use_id, access);
+	else
+		emit_file_open(actor, &path, inode, fresh.use_id, access, flags);
 	if (bpf_map_update_elem(&file_uses, &key, &fresh, BPF_ANY)) {
 		count_drop(CLASS_FILE, DROP_MAP_FULL);
 		return NULL;
@@ -143,14 +209,15 @@ static __always_inline void file_opened(const struct actor *actor, u32 fd, u32 o
 	use->last_ns = bpf_ktime_get_boot_ns();
 }
 
-static __always_inline void file_transferred(const struct actor *actor, struct file *file,
+/* Counts a transfer. Returns the entry, or NULL if there was no room for one. */
+static __always_inline struct file_use *file_transferred(const struct actor *actor, struct file *file,
 					     struct inode *inode, bool write, u64 bytes)
 {
 	u32 access = write ? ACCESS_WRITE : ACCESS_READ;
 	struct file_use *use = file_use_of(actor, file, inode, access, REC_INHERITED);
 
 	if (!use)
-		return;
+		return NULL;
 	if (write) {
 		__sync_fetch_and_add(&use->writes, 1);
 		__sync_fetch_and_add(&use->written_bytes, bytes);
@@ -160,6 +227,7 @@ static __always_inline void file_transferred(const struct actor *actor, struct f
 	}
 	use->access |= access;
 	use->last_ns = bpf_ktime_get_boot_ns();
+	return use;
 }
 
 /* "/proc/self/fd/N/", by which programs name files in a folder that they hold open. */

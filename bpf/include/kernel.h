@@ -114,6 +114,7 @@ struct inode {
 	u32 i_nlink;
 	struct super_block *i_sb;
 	unsigned long i_ino;
+	u32 i_rdev;
 };
 
 struct dentry {
@@ -240,16 +241,52 @@ struct sock_common {
 	struct in6_addr skc_v6_rcv_saddr;
 };
 
+struct upid {
+	int nr;
+};
+
+struct pid {
+	struct upid numbers[1]; /* from the initial namespace on */
+};
+
+struct socket;
+
 struct sock {
 	struct sock_common __sk_common;
 	u16 sk_type;
 	u16 sk_protocol;
+	struct socket *sk_socket;
+	struct pid *sk_peer_pid;
 };
 
 struct socket {
 	s16 type;
 	struct file *file;
 	struct sock *sk;
+};
+
+struct sockaddr_un {
+	u16 sun_family;
+	char sun_path[108];
+};
+
+struct unix_address {
+	int len;
+	struct sockaddr_un name[0];
+};
+
+struct unix_sock {
+	struct sock sk;
+	struct unix_address *addr;
+	struct sock *peer;
+};
+
+struct tty_struct {
+	int index;
+};
+
+struct tty_file_private {
+	struct tty_struct *tty;
 };
 
 #pragma clang attribute pop

@@ -45,6 +45,17 @@ struct {
 } tls_ring __weak SEC(".maps");
 
 struct {
+	__uint(type, BPF_MAP_TYPE_RINGBUF);
+	__uint(max_entries, 8 * 1024 * 1024);
+} stdio_ring __weak SEC(".maps");
+
+/* For what must not be lost whatever else floods. */
+struct {
+	__uint(type, BPF_MAP_TYPE_RINGBUF);
+	__uint(max_entries, 2 * 1024 * 1024);
+} security_ring __weak SEC(".maps");
+
+struct {
 	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
 	__uint(max_entries, CLASS_COUNT);
 	__type(key, u32);

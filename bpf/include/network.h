@@ -7,6 +7,7 @@
 #define AGENTSIGHT_NETWORK_H
 
 #include <bpf/bpf_endian.h>
+#include "data.h"
 #include "file.h"
 #include "tls.h"
 
@@ -94,60 +95,6 @@ static __always_inline struct socket_use *socket_began(u16 kind, const struct ac
 	return bpf_map_lookup_elem(&socket_uses, &key);
 }
 
-static __always_inline struct sock *sock_of_file(struct file *file)
-{
-	struct socket *socket = BPF_CORE_READ(file, private_data);
-
-	return BPF_CORE_READ(socket, sk);
-}
-
-/* Memory of the process that a call read from or wrote to. */
-enum data_form {
-	DATA_NONE,
-	DATA_FLAT, /* a buffer */
-	DATA_VECTOR, /* struct iovec[] */
-	DATA_MESSAGE, /* struct msghdr */
-};
-struct user_data {
-	u64 address;
-	u64 count; /* DATA_VECTOR: elements */
-	u64 to; /* DATA_FLAT: destination address, or 0 */
-	u32 form; /* enum data_form */
-};
-
-struct user_vector {
-	u64 base;
-	u64 bytes;
-};
-
-#define MAX_VECTORS 64
-
-/* A message's data is its vectors; its destination, if it has one, comes first. */
-static __always_inline void unfold_message(struct user_data *data)
-{
-	u64 header[4] = {}; /* msg_name, msg_namelen, msg_iov, msg_iovlen */
-
-	if (data->form != DATA_MESSAGE)
-		return;
-	bpf_probe_read_user(header, sizeof(header), (void *)data->address);
-	data->form = DATA_VECTOR;
-	data->to = header[0];
-	data->address = header[2];
-	data->count = header[3];
-}
-
-static __always_inline u64 first_bytes(const struct user_data *data)
-{
-	struct user_vector vector = { .base = data->address };
-	u64 bytes = 0;
-
-	if (data->form == DATA_VECTOR)
-		bpf_probe_read_user(&vector, sizeof(vector), (void *)data->address);
-	if (data->form != DATA_NONE)
-		bpf_probe_read_user(&bytes, sizeof(bytes), (void *)vector.base);
-	return bytes;
-}
-
 /* Whether the bytes are the beginning of a TLS record (RFC 8446, section 5.1). */
 static __always_inline bool is_tls(u64 first)
 {
@@ -163,8 +110,6 @@ static __always_inline bool is_quic(u64 first, u64 bytes)
 
 	return (first & 0xc0) == 0xc0 && bytes >= 1200 && (version == 1 || version == 0x6b3343cf);
 }
-
-#define WORD(a, b, c, d) ((u32)(a) | (u32)(b) << 8 | (u32)(c) << 16 | (u32)(d) << 24)
 
 /* Whether the bytes are the beginning of an HTTP request or response, or of HTTP/2. */
 static __always_inline bool is_http(u64 first)
@@ -214,24 +159,21 @@ static __always_inline void emit_hello(const struct actor *actor, u64 socket,
 		count_refused(CLASS_TLS);
 }
 
-static __always_inline void capture_cleartext(u64 socket, const struct user_data *data, bool sent,
-					      u64 bytes)
+/*
+ * Captures what the vectors at `address` hold.
+ * VERIFIER: apart, so that the loop is checked once. `count_bytes` as packed by vectors_of().
+ */
+__weak __noinline int capture_vectors(u64 socket, u64 address, u64 count_bytes, u32 how)
 {
-	u32 how = HOW(sent ? TLS_SENT : TLS_RECEIVED, LAYER_CLEARTEXT);
-	u64 left = bytes;
-	int i;
+	u64 left = count_bytes & BYTES_MASK, count = count_bytes >> COUNT_SHIFT;
+	u32 i;
 
-	if (data->form == DATA_FLAT) {
-		capture(socket, data->address, bytes, how);
-		return;
-	}
 	for (i = 0; i < MAX_VECTORS; i++) {
 		struct user_vector vector = {};
 
-		if (!left || i >= data->count)
-			return;
-		bpf_probe_read_user(&vector, sizeof(vector),
-				    (void *)data->address + i * sizeof(vector));
+		if (!left || i >= count)
+			return 0;
+		bpf_probe_read_user(&vector, sizeof(vector), (void *)address + i * sizeof(vector));
 		if (vector.bytes > left)
 			vector.bytes = left;
 		if (vector.bytes)
@@ -240,6 +182,18 @@ static __always_inline void capture_cleartext(u64 socket, const struct user_data
 	}
 	if (left)
 		count_drop(CLASS_TLS, DROP_TOO_LONG);
+	return 0;
+}
+
+static __always_inline void capture_cleartext(u64 socket, const struct user_data *data, bool sent,
+					      u64 bytes)
+{
+	u32 how = HOW(sent ? TLS_SENT : TLS_RECEIVED, LAYER_CLEARTEXT);
+
+	if (data->form == DATA_FLAT)
+		capture(socket, data->address, bytes, how);
+	else
+		capture_vectors(socket, data->address, vectors_of(data, bytes), how);
 }
 
 /* Looks at the first bytes that go over a socket, and takes the rest accordingly. */

@@ -31,6 +31,8 @@ enum rec_kind {
 	EV_TLS_SOCKET = 17, /* a TLS object's socket became known */
 	EV_TLS_HELLO = 18, /* the first bytes of a TLS connection, as its client sent them */
 	EV_FILE_USE = 16, /* totals of a file use whose entry in file_uses was taken by another */
+	EV_CHANNEL_OPEN = 19, /* a process used one end of a channel for the first time */
+	EV_CHANNEL_DATA = 20,
 };
 
 enum event_class {
@@ -38,7 +40,9 @@ enum event_class {
 	CLASS_FILE = 1,
 	CLASS_NETWORK = 2,
 	CLASS_TLS = 3,
-	CLASS_COUNT = 4,
+	CLASS_STDIO = 4, /* what goes over pipes, unix sockets and terminals */
+	CLASS_SECURITY = 5, /* acts on other processes, on names and attributes, on the kernel */
+	CLASS_COUNT = 6,
 };
 
 enum drop_reason {
@@ -78,6 +82,13 @@ enum wire_limits {
 	WIRE_ARGV_CHUNK_BYTES = 16384,
 	WIRE_TLS_CHUNK_BYTES = 16384,
 	WIRE_HELLO_BYTES = 2048,
+	WIRE_CHANNEL_CHUNK_BYTES = 16384,
+};
+
+enum channel_kind {
+	CHANNEL_PIPE = 0,
+	CHANNEL_UNIX = 1,
+	CHANNEL_TERMINAL = 2,
 };
 
 /* Where plaintext was seen. */
@@ -253,6 +264,46 @@ struct tls_object_rec {
 	__u64 object;
 	__s32 result; /* EV_TLS_HANDSHAKE: what the function returned */
 	__u32 reserved;
+};
+
+/*
+ * Each way through a terminal is a flow of its own, as if it were a pipe: its number is the terminal's,
+ * twice, and one more for what its controlling side writes.
+ */
+struct channel_open_rec {
+	struct rec_header header;
+	__u64 use_id; /* 0: not counted in file_uses */
+	__u64 ino;
+	__u64 peer_ino; /* of a unix socket; 0 if it has none */
+	__u32 access; /* enum file_access */
+	__u32 channel; /* enum channel_kind */
+	__u32 path_bytes;
+	__u32 reserved;
+};
+
+struct channel_data_rec {
+	struct rec_header header;
+	__u64 ino;
+	__u64 peer_ino;
+	__u64 began_ns; /* of the flow, as numbers are used again */
+	__u64 offset; /* of the first byte in its flow */
+	__u32 bytes;
+	__u8 channel; /* enum channel_kind */
+	__u8 received; /* whether they were captured at the reader */
+	__u8 reserved[2];
+};
+
+/* What user space thinks of a flow. */
+enum channel_verdict {
+	VERDICT_NONE = 0,
+	VERDICT_CAPTURE = 1, /* all of it */
+	VERDICT_IGNORE = 2, /* nothing more of it */
+};
+
+struct channel_key {
+	__u64 ino;
+	__u32 channel; /* enum channel_kind */
+	__u32 received; /* by the socket `ino`, whose peer is not known */
 };
 
 struct image_mapped_rec {

@@ -17,11 +17,22 @@ pub enum EventClass {
     Network = 2,
     /// Plaintext of TLS streams.
     Tls = 3,
+    /// What goes over pipes, unix sockets and terminals.
+    Stdio = 4,
+    /// Acts on other processes, on names and attributes, on the kernel.
+    Security = 5,
 }
 
 impl EventClass {
     /// Every class, in the order of their numbers.
-    pub const ALL: [Self; 4] = [Self::Process, Self::File, Self::Network, Self::Tls];
+    pub const ALL: [Self; 6] = [
+        Self::Process,
+        Self::File,
+        Self::Network,
+        Self::Tls,
+        Self::Stdio,
+        Self::Security,
+    ];
 
     /// The name used in JSON and on the screen.
     #[must_use]
@@ -31,6 +42,8 @@ impl EventClass {
             Self::File => "file",
             Self::Network => "network",
             Self::Tls => "tls",
+            Self::Stdio => "stdio",
+            Self::Security => "security",
         }
     }
 }

@@ -2,9 +2,10 @@
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
-use agentsight_model::{ClassCounters, DropReason, EventClass, ProcessKey};
+use agentsight_model::{ChannelKind, ClassCounters, DropReason, EventClass, ProcessKey};
 use agentsight_wire::{
-    SOCKET_BOUND, SOCKET_TLS, class_stats, file_use, file_use_key, scope, socket_use,
+    CHANNEL_PIPE, CHANNEL_TERMINAL, CHANNEL_UNIX, SOCKET_BOUND, SOCKET_TLS, VERDICT_CAPTURE,
+    VERDICT_IGNORE, channel_key, class_stats, file_use, file_use_key, scope, socket_use,
 };
 use libbpf_rs::{MapCore, MapFlags, MapMut};
 use zerocopy::{FromBytes, IntoBytes};
@@ -52,6 +53,33 @@ impl<'a> KernelControl<'a> {
     pub fn unwatch(&self, process: ProcessKey) {
         // It may have ended in the meantime, which is as good.
         let _ = self.skeleton.maps.scopes.delete(process.tgid.as_bytes());
+    }
+
+    /// Has all of a flow captured from now on, or nothing more of it. `flow` is what
+    /// [`ChannelData::flow`](agentsight_model::ChannelData::flow) names it. A flow that looks like JSON-RPC is
+    /// captured for a mebibyte until this is called; of others only the head is.
+    pub fn decide_flow(&self, kind: ChannelKind, flow: (u64, bool), capture: bool) {
+        let (ino, sender_known) = flow;
+        let key = channel_key {
+            ino,
+            channel: match kind {
+                ChannelKind::Pipe => CHANNEL_PIPE,
+                ChannelKind::Unix => CHANNEL_UNIX,
+                ChannelKind::Terminal => CHANNEL_TERMINAL,
+            },
+            received: u32::from(!sender_known),
+        };
+        let verdict = if capture {
+            VERDICT_CAPTURE
+        } else {
+            VERDICT_IGNORE
+        };
+        // The table forgets what was not used for the longest, so there always is room.
+        let _ = self.skeleton.maps.channel_verdicts.update(
+            key.as_bytes(),
+            verdict.as_bytes(),
+            MapFlags::ANY,
+        );
     }
 
     /// Number of processes that are watched now.

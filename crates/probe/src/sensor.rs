@@ -53,6 +53,8 @@ impl Sensor {
             &skeleton.maps.file_ring,
             &skeleton.maps.network_ring,
             &skeleton.maps.tls_ring,
+            &skeleton.maps.stdio_ring,
+            &skeleton.maps.security_ring,
         ])?;
         let mut sensor = Self {
             images: Images::default(),

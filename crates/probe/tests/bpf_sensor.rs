@@ -9,135 +9,16 @@
     clippy::indexing_slicing
 )]
 
-use std::collections::BTreeMap;
-use std::ffi::OsString;
+mod recording;
+
 use std::fs::File;
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, Ipv6Addr, Shutdown, TcpListener, TcpStream};
 use std::path::Path;
-use std::sync::Mutex;
-use std::time::{Duration, Instant};
 
-use agentsight_model::{EventClass, ProcessKey};
-use agentsight_probe::{KernelCounters, Sensor, Totals, launch};
-use agentsight_wire::{self as wire, file_use, process_fork_rec, rec_header, socket_use};
+use agentsight_wire::{self as wire, process_fork_rec};
+use recording::{PART, watch, watch_part};
 use zerocopy::FromBytes;
-
-/// One sensor at a time: each attaches to every exit of a system call.
-static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
-
-struct Recording {
-    records: Vec<Vec<u64>>,
-    lengths: Vec<usize>,
-    counters: KernelCounters,
-    files: BTreeMap<(ProcessKey, u64), file_use>,
-    sockets: Vec<socket_use>,
-    root: ProcessKey,
-}
-
-impl Recording {
-    fn headers(&self) -> impl Iterator<Item = rec_header> {
-        self.records.iter().map(|words| {
-            rec_header::read_from_prefix(zerocopy::IntoBytes::as_bytes(words.as_slice()))
-                .unwrap()
-                .0
-        })
-    }
-
-    fn count(&self, kind: u32) -> usize {
-        self.headers()
-            .filter(|header| u32::from(header.kind) == kind)
-            .count()
-    }
-
-    fn bytes(&self, kind: u32) -> impl Iterator<Item = &[u8]> {
-        self.records
-            .iter()
-            .zip(&self.lengths)
-            .map(|(words, length)| &zerocopy::IntoBytes::as_bytes(words.as_slice())[..*length])
-            .filter(move |bytes| {
-                u32::from(rec_header::read_from_prefix(bytes).unwrap().0.kind) == kind
-            })
-    }
-
-    /// What was produced is what arrived and what was counted as dropped.
-    fn assert_conserved(&self) {
-        for class in EventClass::ALL {
-            let arrived = self
-                .headers()
-                .filter(|header| header.class == class as u8)
-                .count() as u64;
-            let counters = &self.counters[&class];
-            assert_eq!(
-                counters.produced,
-                arrived + counters.dropped_count(),
-                "{class:?}: {counters:?}"
-            );
-        }
-    }
-}
-
-fn watch(argv: &[&str]) -> Recording {
-    let _alone = ONE_AT_A_TIME
-        .lock()
-        .unwrap_or_else(|error| error.into_inner());
-    let mut sensor = Sensor::load().expect("the kernel programs load (needs root)");
-    let argv: Vec<OsString> = argv.iter().map(OsString::from).collect();
-    let held = launch::hold(&argv.as_slice().into(), None).unwrap();
-    let root = sensor.watch_tree(held.pid(), 1).unwrap()[0].key;
-    let mut running = held.release().unwrap();
-
-    let mut recording = Recording {
-        records: Vec::new(),
-        lengths: Vec::new(),
-        counters: KernelCounters::new(),
-        files: BTreeMap::new(),
-        sockets: Vec::new(),
-        root,
-    };
-    let mut keep = |bytes: &[u8]| {
-        let mut words = vec![0_u64; bytes.len().div_ceil(8)];
-        zerocopy::IntoBytes::as_mut_bytes(words.as_mut_slice())[..bytes.len()]
-            .copy_from_slice(bytes);
-        recording.records.push(words);
-        recording.lengths.push(bytes.len());
-    };
-    let deadline = Instant::now() + Duration::from_secs(60);
-    while running.try_wait().unwrap().is_none() {
-        assert!(Instant::now() < deadline, "the command does not end");
-        sensor
-            .poll(Duration::from_millis(5), running.ended(), &mut keep)
-            .unwrap();
-    }
-    sensor.detach();
-    sensor.drain(&mut keep).unwrap();
-    recording.counters = sensor.control().counters().unwrap();
-    let (files, sockets) = (&mut recording.files, &mut recording.sockets);
-    let mut totals = Totals {
-        unread: &mut |_, _| {},
-        file: &mut |owner, totals| {
-            files.insert((owner, totals.use_id), *totals);
-        },
-        socket: &mut |_, _, totals| sockets.push(*totals),
-    };
-    sensor.sweep(&mut totals).unwrap();
-    sensor.last_sockets(&mut totals).unwrap();
-    recording
-}
-
-/// Names the part that [`the_watched_program`] plays.
-const PART: &str = "AGENTSIGHT_TEST_PART";
-
-/// Watches this test program itself as it plays a part, so that the tests need no other one and run in a
-/// virtual machine that has none.
-fn watch_part(part: &str) -> Recording {
-    let own = std::env::current_exe().unwrap();
-    let own = own.display();
-    // Its own report would be taken for ours.
-    let script =
-        format!("{PART}='{part}' exec '{own}' --ignored --exact the_watched_program > /dev/null");
-    watch(&["sh", "-c", &script])
-}
 
 #[test]
 #[ignore = "is what others watch"]

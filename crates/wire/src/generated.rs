@@ -25,13 +25,17 @@ pub const EV_IMAGE_MAPPED: u32 = 15;
 pub const EV_TLS_SOCKET: u32 = 17;
 pub const EV_TLS_HELLO: u32 = 18;
 pub const EV_FILE_USE: u32 = 16;
+pub const EV_CHANNEL_OPEN: u32 = 19;
+pub const EV_CHANNEL_DATA: u32 = 20;
 
 // enum event_class
 pub const CLASS_PROCESS: u32 = 0;
 pub const CLASS_FILE: u32 = 1;
 pub const CLASS_NETWORK: u32 = 2;
 pub const CLASS_TLS: u32 = 3;
-pub const CLASS_COUNT: u32 = 4;
+pub const CLASS_STDIO: u32 = 4;
+pub const CLASS_SECURITY: u32 = 5;
+pub const CLASS_COUNT: u32 = 6;
 
 // enum drop_reason
 pub const DROP_RING_FULL: u32 = 0;
@@ -102,6 +106,17 @@ pub const WIRE_ARGV_INLINE_BYTES: u32 = 8192;
 pub const WIRE_ARGV_CHUNK_BYTES: u32 = 16384;
 pub const WIRE_TLS_CHUNK_BYTES: u32 = 16384;
 pub const WIRE_HELLO_BYTES: u32 = 2048;
+pub const WIRE_CHANNEL_CHUNK_BYTES: u32 = 16384;
+
+// enum channel_kind
+pub const CHANNEL_PIPE: u32 = 0;
+pub const CHANNEL_UNIX: u32 = 1;
+pub const CHANNEL_TERMINAL: u32 = 2;
+
+// enum channel_verdict
+pub const VERDICT_NONE: u32 = 0;
+pub const VERDICT_CAPTURE: u32 = 1;
+pub const VERDICT_IGNORE: u32 = 2;
 
 // enum operation
 pub const OP_NONE: u32 = 0;
@@ -499,6 +514,64 @@ const _: () = assert!(offset_of!(image_mapped_rec, header) == 0);
 const _: () = assert!(offset_of!(image_mapped_rec, file) == 48);
 const _: () = assert!(offset_of!(image_mapped_rec, path_bytes) == 64);
 const _: () = assert!(offset_of!(image_mapped_rec, reserved) == 68);
+
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, FromBytes, Immutable, IntoBytes, KnownLayout)]
+pub struct channel_open_rec {
+    pub header: rec_header,
+    pub use_id: u64,
+    pub ino: u64,
+    pub peer_ino: u64,
+    pub access: u32,
+    pub channel: u32,
+    pub path_bytes: u32,
+    pub reserved: u32,
+}
+const _: () = assert!(size_of::<channel_open_rec>() == 88);
+const _: () = assert!(offset_of!(channel_open_rec, header) == 0);
+const _: () = assert!(offset_of!(channel_open_rec, use_id) == 48);
+const _: () = assert!(offset_of!(channel_open_rec, ino) == 56);
+const _: () = assert!(offset_of!(channel_open_rec, peer_ino) == 64);
+const _: () = assert!(offset_of!(channel_open_rec, access) == 72);
+const _: () = assert!(offset_of!(channel_open_rec, channel) == 76);
+const _: () = assert!(offset_of!(channel_open_rec, path_bytes) == 80);
+const _: () = assert!(offset_of!(channel_open_rec, reserved) == 84);
+
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, FromBytes, Immutable, IntoBytes, KnownLayout)]
+pub struct channel_data_rec {
+    pub header: rec_header,
+    pub ino: u64,
+    pub peer_ino: u64,
+    pub began_ns: u64,
+    pub offset: u64,
+    pub bytes: u32,
+    pub channel: u8,
+    pub received: u8,
+    pub reserved: [u8; 2],
+}
+const _: () = assert!(size_of::<channel_data_rec>() == 88);
+const _: () = assert!(offset_of!(channel_data_rec, header) == 0);
+const _: () = assert!(offset_of!(channel_data_rec, ino) == 48);
+const _: () = assert!(offset_of!(channel_data_rec, peer_ino) == 56);
+const _: () = assert!(offset_of!(channel_data_rec, began_ns) == 64);
+const _: () = assert!(offset_of!(channel_data_rec, offset) == 72);
+const _: () = assert!(offset_of!(channel_data_rec, bytes) == 80);
+const _: () = assert!(offset_of!(channel_data_rec, channel) == 84);
+const _: () = assert!(offset_of!(channel_data_rec, received) == 85);
+const _: () = assert!(offset_of!(channel_data_rec, reserved) == 86);
+
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, FromBytes, Immutable, IntoBytes, KnownLayout)]
+pub struct channel_key {
+    pub ino: u64,
+    pub channel: u32,
+    pub received: u32,
+}
+const _: () = assert!(size_of::<channel_key>() == 16);
+const _: () = assert!(offset_of!(channel_key, ino) == 0);
+const _: () = assert!(offset_of!(channel_key, channel) == 8);
+const _: () = assert!(offset_of!(channel_key, received) == 12);
 
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, FromBytes, Immutable, IntoBytes, KnownLayout)]

@@ -156,7 +156,7 @@ impl Pipeline {
         match item {
             Item::Payload(payload) => self.assembler.payload(payload, &mut events),
             Item::StreamEnded(end) => self.assembler.end(end, &mut events),
-            Item::Handshake { .. } => {}
+            Item::Handshake { .. } | Item::Channel(_) => {}
             Item::Hello {
                 time,
                 process,

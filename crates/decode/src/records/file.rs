@@ -10,7 +10,7 @@ use agentsight_wire::{
 
 use super::{Decoder, Item, RecordError, event, has_flag, path};
 
-fn access(bits: u32) -> Access {
+pub(super) fn access(bits: u32) -> Access {
     Access {
         read: bits & wire::ACCESS_READ != 0,
         write: bits & wire::ACCESS_WRITE != 0,

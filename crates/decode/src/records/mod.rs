@@ -4,6 +4,7 @@
 //! for themselves; an argument vector too long for one record and the numbered chunks of a TLS stream
 //! need memory, which [`Decoder`] holds and bounds.
 
+mod channel;
 mod file;
 mod network;
 mod path;
@@ -13,7 +14,8 @@ mod tls;
 use std::collections::{BTreeMap, HashMap};
 
 use agentsight_model::{
-    Event, EventBody, EventClass, KTime, Payload, PayloadEnd, ProcessKey, SocketId, StreamKey,
+    ChannelData, Event, EventBody, EventClass, KTime, Payload, PayloadEnd, ProcessKey, SocketId,
+    StreamKey,
 };
 use agentsight_wire::{self as wire, WireError, rec_header};
 
@@ -28,6 +30,8 @@ pub enum Item {
     Event(Event),
     /// Plaintext of a stream.
     Payload(Payload),
+    /// Bytes that went through a pipe, a unix socket or a terminal.
+    Channel(ChannelData),
     /// The end of a stream.
     StreamEnded(PayloadEnd),
     /// A TLS handshake ended; `succeeded` says how.
@@ -103,6 +107,8 @@ const KINDS: &[(u32, Handler)] = &[
     (wire::EV_FILE_USE, file::replaced_use),
     (wire::EV_TLS_SOCKET, tls::socket),
     (wire::EV_TLS_HELLO, tls::hello),
+    (wire::EV_CHANNEL_OPEN, channel::open),
+    (wire::EV_CHANNEL_DATA, channel::data),
 ];
 
 /// Turns records, in the order of their times, into items.
@@ -113,6 +119,7 @@ pub struct Decoder {
     pending_execs: HashMap<u32, PendingExec>,
     streams: HashMap<ProcessKey, tls::ProcessStreams>,
     streams_of_sockets: tls::StreamsOfSockets,
+    flows: channel::Flows,
     received: BTreeMap<EventClass, u64>,
     malformed: BTreeMap<EventClass, u64>,
 }
@@ -126,6 +133,7 @@ impl Decoder {
             pending_execs: HashMap::new(),
             streams: HashMap::new(),
             streams_of_sockets: tls::StreamsOfSockets::new(),
+            flows: channel::Flows::default(),
             received: BTreeMap::new(),
             malformed: BTreeMap::new(),
         }
@@ -250,7 +258,7 @@ mod tests {
         /// Whatever the bytes, the decoder answers, and counts what it was given.
         #[test]
         fn no_bytes_break_it(
-            kind in 0_u16..20,
+            kind in 0_u16..24,
             class in 0_u8..6,
             flags: u8,
             words in proptest::collection::vec(any::<u64>(), 0..64),

@@ -1,0 +1,70 @@
+/* SPDX-License-Identifier: GPL-2.0 OR BSD-2-Clause */
+/* The memory that a system call moved bytes from or to. */
+#ifndef AGENTSIGHT_DATA_H
+#define AGENTSIGHT_DATA_H
+
+#include "emit.h"
+
+/* Memory of the process that a call read from or wrote to. */
+enum data_form {
+	DATA_NONE,
+	DATA_FLAT, /* a buffer */
+	DATA_VECTOR, /* struct iovec[] */
+	DATA_MESSAGE, /* struct msghdr */
+};
+struct user_data {
+	u64 address;
+	u64 count; /* DATA_VECTOR: elements */
+	u64 to; /* DATA_FLAT: destination address, or 0 */
+	u32 form; /* enum data_form */
+};
+
+struct user_vector {
+	u64 base;
+	u64 bytes;
+};
+
+#define MAX_VECTORS 64
+
+/* A number of vectors and of bytes in them, as one argument. */
+#define COUNT_SHIFT 56
+#define BYTES_MASK (((u64)1 << COUNT_SHIFT) - 1)
+
+static __always_inline u64 vectors_of(const struct user_data *data, u64 bytes)
+{
+	u64 count = data->count;
+
+	if (count > MAX_VECTORS + 1)
+		count = MAX_VECTORS + 1;
+	return count << COUNT_SHIFT | (bytes & BYTES_MASK);
+}
+
+/* A message's data is its vectors; its destination, if it has one, comes first. */
+static __always_inline void unfold_message(struct user_data *data)
+{
+	u64 header[4] = {}; /* msg_name, msg_namelen, msg_iov, msg_iovlen */
+
+	if (data->form != DATA_MESSAGE)
+		return;
+	bpf_probe_read_user(header, sizeof(header), (void *)data->address);
+	data->form = DATA_VECTOR;
+	data->to = header[0];
+	data->address = header[2];
+	data->count = header[3];
+}
+
+#define WORD(a, b, c, d) ((u32)(a) | (u32)(b) << 8 | (u32)(c) << 16 | (u32)(d) << 24)
+
+static __always_inline u64 first_bytes(const struct user_data *data)
+{
+	struct user_vector vector = { .base = data->address };
+	u64 bytes = 0;
+
+	if (data->form == DATA_VECTOR)
+		bpf_probe_read_user(&vector, sizeof(vector), (void *)data->address);
+	if (data->form != DATA_NONE)
+		bpf_probe_read_user(&bytes, sizeof(bytes), (void *)vector.base);
+	return bytes;
+}
+
+#endif
