@@ -61,6 +61,8 @@ impl Recorded {
                 EventClass::File => &["file.open", "file.delete", "file.rename"],
                 EventClass::Network => &["network.connect", "network.accept", "network.listen"],
                 EventClass::Tls => &[],
+                EventClass::Stdio => &["ipc.pipe"],
+                EventClass::Security => &["process.signal", "process.ptrace", "file.pass"],
             });
             assert!(
                 in_ledger as u64 <= counters.stored,
