@@ -20,8 +20,6 @@ const SMALL_MEMORY_KB: u64 = 1 << 20;
 /// What the kernel offers beyond the least that is needed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Capabilities {
-    /// `bpf_loop` (5.17): payload of any size instead of 1 MiB a call.
-    pub bpf_loop: bool,
     /// `bpf_get_current_task_btf` (5.11): descriptors are looked up at a third of the cost.
     pub task_btf: bool,
     /// `bpf_get_attach_cookie` (5.15): TLS functions of any shape, not only those of the OpenSSL family.
@@ -47,7 +45,6 @@ impl Capabilities {
             reason: "it has no type information (BTF, /sys/kernel/btf/vmlinux)".into(),
         })?;
         Ok(Self {
-            bpf_loop: has_helper(libbpf_sys::BPF_FUNC_loop),
             task_btf: has_tracing_helper(libbpf_sys::BPF_FUNC_get_current_task_btf),
             attach_cookie: has_helper(libbpf_sys::BPF_FUNC_get_attach_cookie),
             uprobe_multi: has_attach_type(&btf, "BPF_TRACE_UPROBE_MULTI"),

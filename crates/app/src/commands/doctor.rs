@@ -123,10 +123,10 @@ fn features(capabilities: Capabilities) -> Vec<Check> {
             "each TLS function takes a perf event of its own: attaching is slower, capture is the same",
         ),
         choose(
-            "bpf_loop",
-            capabilities.bpf_loop,
-            "payload of any size (Linux 5.17)",
-            "of a single TLS read or write at most 1 MiB is captured, the rest is counted as lost",
+            "attach cookies",
+            capabilities.attach_cookie,
+            "TLS functions of any shape (Linux 5.15)",
+            "only TLS of the OpenSSL family is read; Go, rustls, GnuTLS and NSS are said to be dark",
         ),
         choose(
             "bpf lsm",

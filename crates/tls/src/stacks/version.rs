@@ -3,23 +3,36 @@
 use super::Inspection;
 use crate::LocateError;
 
-/// The longest version that is believed.
-const MAX_VERSION_BYTES: usize = 24;
+/// The longest version that is believed, and what follows it.
+const MAX_VERSION_BYTES: usize = 32;
 
 /// The version that follows a constant somewhere in the file, such as `3.0.19` after `OpenSSL `: the first
-/// one of three parts, as text about a version has two.
+/// one of three parts, as text about a version has two. One with a date behind it goes before all others:
+/// compilers cut text into pieces of 16 bytes, behind which that of somebody else begins.
 pub(super) fn after(
     inspection: &Inspection<'_>,
     constant: &[u8],
 ) -> Result<Option<String>, LocateError> {
+    let mut undated = None;
     for address in inspection.constant(constant) {
         let at = address.saturating_add(constant.len() as u64);
         let text = inspection.elf.read_memory(at, MAX_VERSION_BYTES)?;
-        if let Some(version) = leading(&text).filter(|version| version.matches('.').count() >= 2) {
+        let Some(version) = leading(&text).filter(|version| version.matches('.').count() >= 2)
+        else {
+            continue;
+        };
+        if is_date(text.get(version.len()..).unwrap_or_default()) {
             return Ok(Some(version));
         }
+        undated.get_or_insert(version);
     }
-    Ok(None)
+    Ok(undated)
+}
+
+/// Whether text begins like ` 27 Jan 2026`.
+fn is_date(text: &[u8]) -> bool {
+    let day = text.trim_ascii_start();
+    day.len() < text.len() && day.first().is_some_and(u8::is_ascii_digit)
 }
 
 /// The version that `text` begins with: numbers and dots, at least one dot, perhaps a suffix.
@@ -36,6 +49,20 @@ pub(super) fn leading(text: &[u8]) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn dates_are_told_from_words() {
+        for (text, expected) in [
+            (&b" 27 Jan 2026"[..], true),
+            (b"  1 Nov 2022", true),
+            (b" be", false),
+            (b"27 Jan", false),
+            (b" ", false),
+            (b"", false),
+        ] {
+            assert_eq!(is_date(text), expected, "{text:?}");
+        }
+    }
 
     #[test]
     fn versions_are_told_from_words() {
