@@ -19,8 +19,8 @@ use std::process::Command;
 use serde_json::Value;
 
 use crate::failure::Failure;
-use crate::run;
 use crate::suites::Counts;
+use crate::{eval_tls, run};
 use check::{Comparison, Evidence};
 
 /// An agent, the folder below `AGENTS_HOME` that it is installed in, and the scenarios that it can do.
@@ -194,6 +194,21 @@ fn build() -> Result<PathBuf, Failure> {
 fn agents_home() -> PathBuf {
     env::var_os("AGENTS_HOME")
         .map_or_else(|| env::temp_dir().join("agentsight-agents"), PathBuf::from)
+}
+
+/// Programs of the installed agents that are no scripts.
+pub(crate) fn native_programs() -> Vec<PathBuf> {
+    let mut programs: Vec<PathBuf> = ["claude-code", "codex", "opencode"]
+        .iter()
+        .filter_map(|agent| {
+            eval_tls::files_below(&agents_home().join("npm").join(agent))
+                .into_iter()
+                .filter(|path| eval_tls::is_program(path))
+                .max_by_key(|path| fs::metadata(path).map_or(0, |file| file.len()))
+        })
+        .collect();
+    programs.sort();
+    programs
 }
 
 /// Runs one agent through one scenario and compares.

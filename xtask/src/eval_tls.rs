@@ -277,7 +277,7 @@ fn fetch(subject: &Subject, version: &str, folder: &Path) -> Result<PathBuf, Fai
         .ok_or_else(|| failed("find a program in"))
 }
 
-fn files_below(folder: &Path) -> Vec<PathBuf> {
+pub(crate) fn files_below(folder: &Path) -> Vec<PathBuf> {
     let mut files = Vec::new();
     for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
         let path = entry.path();
@@ -290,7 +290,7 @@ fn files_below(folder: &Path) -> Vec<PathBuf> {
     files
 }
 
-fn is_program(path: &Path) -> bool {
+pub(crate) fn is_program(path: &Path) -> bool {
     let mut magic = [0; 4];
     fs::metadata(path).is_ok_and(|file| file.len() >= MIN_PROGRAM_BYTES)
         && File::open(path).is_ok_and(|mut file| file.read_exact(&mut magic).is_ok())
@@ -303,18 +303,7 @@ fn inspect(
     program: &Path,
     agentsight: &Path,
 ) -> Result<Release, Failure> {
-    // A process in between, as the system tells the peak of memory for all children of a process only.
-    let itself =
-        env::current_exe().map_err(|error| Failure::new(format!("where am I? {error}")))?;
-    let output = Command::new(itself)
-        .args(["eval", "tls-inspect"])
-        .args([agentsight, program])
-        .output()
-        .map_err(|error| Failure::new(format!("failed to run xtask: {error}")))?;
-    let measured: Value = serde_json::from_slice(&output.stdout).map_err(|error| {
-        let said = String::from_utf8_lossy(&output.stderr).into_owned();
-        Failure::new(format!("the inspection says nothing: {error}: {said}"))
-    })?;
+    let measured = measure_in_process(agentsight, program)?;
     let number = |key: &str| measured.get(key).and_then(Value::as_u64).unwrap_or(0);
     Ok(Release {
         name: subject.name,
@@ -326,6 +315,44 @@ fn inspect(
             Some(located @ Value::Object(_)) => Ok(located.clone()),
             _ => Err(measured["error"].as_str().unwrap_or_default().to_owned()),
         },
+    })
+}
+
+/// Inspects a file in a process in between, as the system tells the peak of memory for all children of a
+/// process only.
+fn measure_in_process(agentsight: &Path, program: &Path) -> Result<Value, Failure> {
+    let itself =
+        env::current_exe().map_err(|error| Failure::new(format!("where am I? {error}")))?;
+    let output = Command::new(itself)
+        .args(["eval", "tls-inspect"])
+        .args([agentsight, program])
+        .output()
+        .map_err(|error| Failure::new(format!("failed to run xtask: {error}")))?;
+    serde_json::from_slice(&output.stdout).map_err(|error| {
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        Failure::new(format!("the inspection says nothing: {error}: {said}"))
+    })
+}
+
+/// What inspecting one file took, and the stacks that it found.
+pub(crate) struct Inspection {
+    pub(crate) file_bytes: u64,
+    pub(crate) cpu: Duration,
+    pub(crate) peak_bytes: u64,
+    pub(crate) stacks: Vec<String>,
+}
+
+pub(crate) fn measure(agentsight: &Path, program: &Path) -> Result<Inspection, Failure> {
+    let measured = measure_in_process(agentsight, program)?;
+    let number = |key: &str| measured.get(key).and_then(Value::as_u64).unwrap_or(0);
+    Ok(Inspection {
+        file_bytes: fs::metadata(program).map_or(0, |file| file.len()),
+        cpu: Duration::from_micros(number("cpu_us")),
+        peak_bytes: number("peak_bytes"),
+        stacks: list(&measured["located"], "stacks")
+            .iter()
+            .map(|stack| text(stack, "stack").to_owned())
+            .collect(),
     })
 }
 

@@ -35,6 +35,8 @@ usage: cargo xtask COMMAND
                    docs/reference/kernels.md; --accept takes what the verifier did as the new limits
   bench [--pairs N] [--only WORKLOAD]
                    what watching costs: exec-burst, open-burst, tls-echo
+  bench tls [--rounds N]
+                   what a pair of SSL_write and SSL_read costs, and the locator
   eval tls [--releases N] [--only PROGRAM]
                    which releases of agents can be read: writes docs/reference/tls.md
 ";

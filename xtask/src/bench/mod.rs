@@ -7,6 +7,7 @@
 
 mod server;
 mod table;
+mod tls;
 pub(crate) mod workload;
 
 use std::env;
@@ -72,6 +73,9 @@ fn parse(options: &[&str]) -> Result<Options, Failure> {
 
 /// Runs the benchmarks and prints a table.
 pub(crate) fn run(options: &[&str]) -> Result<(), Failure> {
+    if let ["tls", options @ ..] = options {
+        return tls::run(options);
+    }
     let options = parse(options)?;
     setup::run(setup::Report::Missing)?;
     if !run::is_root() {

@@ -27,7 +27,7 @@ fn ratio(watched: Duration, plain: Duration) -> f64 {
     watched.as_secs_f64() / plain.as_secs_f64()
 }
 
-fn median(mut values: Vec<f64>) -> f64 {
+pub(super) fn median(mut values: Vec<f64>) -> f64 {
     values.sort_by(f64::total_cmp);
     let middle = values.len() / 2;
     let at = |index: usize| values.get(index).copied().unwrap_or(f64::NAN);
@@ -38,7 +38,7 @@ fn median(mut values: Vec<f64>) -> f64 {
     }
 }
 
-fn range(values: &[f64]) -> String {
+pub(super) fn range(values: &[f64]) -> String {
     let least = values.iter().copied().fold(f64::INFINITY, f64::min);
     let greatest = values.iter().copied().fold(f64::NEG_INFINITY, f64::max);
     format!("{least:.3}-{greatest:.3}")
