@@ -43,6 +43,7 @@ struct wire_types {
 	struct channel_open_rec channel_open;
 	struct channel_data_rec channel_data;
 	struct channel_key channel_key;
+	struct image_written_item image_written;
 	struct file_use_key file_use_key;
 	struct file_use file_use;
 	struct socket_use socket_use;

@@ -7,8 +7,7 @@
 #ifndef AGENTSIGHT_FILE_H
 #define AGENTSIGHT_FILE_H
 
-#include "path.h"
-#include "scope.h"
+#include "image.h"
 
 #define FMODE_READ 0x1 /* include/linux/fs.h */
 #define FMODE_WRITE 0x2
@@ -198,6 +197,8 @@ static __always_inline void file_opened(const struct actor *actor, u32 fd, u32 o
 		access |= ACCESS_CREATE;
 	if (open_flags & O_TRUNC)
 		access |= ACCESS_TRUNCATE;
+	if (access & FMODE_WRITE)
+		image_written((u64)file, access & ACCESS_CREATE);
 
 	use = file_use_of(actor, file, inode, access, 0);
 	if (!use)

@@ -313,6 +313,13 @@ struct image_mapped_rec {
 	__u32 reserved;
 };
 
+/* A program or library was opened for writing; no record, as it comes by a ring of its own. */
+struct image_written_item {
+	struct file_id file;
+	__u32 tgid;
+	__u32 path_bytes; /* behind it, as in other records; 0 if it is too long */
+};
+
 /* Values of maps that user space reads. */
 
 struct file_use_key {

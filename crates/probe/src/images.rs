@@ -49,9 +49,25 @@ pub enum ImageReport {
     Blind(String),
 }
 
+/// A file that was looked at.
+struct Seen {
+    version: Version,
+    image: Option<AttachedImage>,
+}
+
+/// Tells whether a file is still the one that was looked at: its size, and when its content was last changed. Not
+/// when it was last renamed, linked or removed, which changes nothing. That the watched tree writes it is told
+/// apart from this, whatever it says of the time.
+type Version = (u64, i64, i64);
+
+fn version_of(metadata: &Metadata) -> Version {
+    (metadata.len(), metadata.mtime(), metadata.mtime_nsec())
+}
+
 #[derive(Default)]
 pub(crate) struct Images {
-    seen: HashMap<(u64, u64), Option<AttachedImage>>,
+    /// By device and inode.
+    seen: HashMap<(u64, u64), Seen>,
     /// Files with TLS code that could not be read, and why.
     blind: Vec<(PathBuf, String)>,
     /// Functions described to the kernel side so far.
@@ -60,7 +76,13 @@ pub(crate) struct Images {
 
 impl Images {
     pub(crate) fn attached(&self) -> impl Iterator<Item = &AttachedImage> {
-        self.seen.values().flatten()
+        self.seen.values().filter_map(|seen| seen.image.as_ref())
+    }
+
+    /// A file was opened for writing. Its probes go at once: where they lie there may soon be other code, and
+    /// whatever it is, a probe in the middle of an instruction would break it.
+    pub(crate) fn forget(&mut self, identity: (u64, u64)) {
+        self.seen.remove(&identity);
     }
 
     pub(crate) fn blind(&self) -> &[(PathBuf, String)] {
@@ -80,10 +102,17 @@ impl Images {
             return Ok(ImageReport::Nothing);
         };
         let identity = (metadata.dev(), metadata.ino());
-        if self.seen.contains_key(&identity) {
+        let version = version_of(&metadata);
+        if self
+            .seen
+            .get(&identity)
+            .is_some_and(|seen| seen.version == version)
+        {
             return Ok(ImageReport::Nothing);
         }
-        self.seen.insert(identity, None);
+        // Of what was there before, the probes go.
+        let image = None;
+        self.seen.insert(identity, Seen { version, image });
         if !agentsight_tls::maybe_tls(&file).unwrap_or(false) {
             return Ok(ImageReport::Nothing);
         }
@@ -100,7 +129,8 @@ impl Images {
         }
         let image = self.attach(skeleton, capabilities, &file, name, plan)?;
         let count = image.functions.len();
-        self.seen.insert(identity, Some(image));
+        let image = Some(image);
+        self.seen.insert(identity, Seen { version, image });
         Ok(ImageReport::Attached(count))
     }
 
@@ -151,14 +181,20 @@ impl Images {
 /// Opens a regular file for reading, and nothing else: a pipe would hold us up, a device may act when it is
 /// opened, and the path may come from a command line.
 pub(crate) fn open_regular(path: &Path) -> Option<(File, Metadata)> {
+    let (found, metadata) = open_path(path)?;
+    let file = File::open(format!("/proc/self/fd/{}", found.as_raw_fd())).ok()?;
+    Some((file, metadata))
+}
+
+/// The same, only to name the file.
+pub(crate) fn open_path(path: &Path) -> Option<(File, Metadata)> {
     let found = OpenOptions::new()
         .read(true)
         .custom_flags(libc::O_PATH)
         .open(path)
         .ok()?;
     let metadata = found.metadata().ok().filter(Metadata::is_file)?;
-    let file = File::open(format!("/proc/self/fd/{}", found.as_raw_fd())).ok()?;
-    Some((file, metadata))
+    Some((found, metadata))
 }
 
 /// Why a file with a TLS stack has nothing to attach to.

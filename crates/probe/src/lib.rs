@@ -20,6 +20,7 @@ pub mod clock;
 mod control;
 mod error;
 pub mod forecast;
+mod hold;
 mod hooks;
 mod images;
 pub mod launch;

@@ -141,11 +141,12 @@ impl Rings {
     }
 
     /// Waits up to `timeout` for a record that wakes the reader, or for something else to be readable.
-    pub(crate) fn wait(&self, timeout: Duration, or_readable: Option<BorrowedFd<'_>>) {
+    pub(crate) fn wait(&self, timeout: Duration, or_readable: &[Option<BorrowedFd<'_>>]) {
         // SAFETY: the descriptor belongs to the buffer, which outlives this call.
         let rings = unsafe { BorrowedFd::borrow_raw(self.buffer.epoll_fd()) };
         let mut sources = vec![PollFd::new(rings, PollFlags::POLLIN)];
-        sources.extend(or_readable.map(|other| PollFd::new(other, PollFlags::POLLIN)));
+        let others = or_readable.iter().flatten();
+        sources.extend(others.map(|&other| PollFd::new(other, PollFlags::POLLIN)));
         let timeout = u16::try_from(timeout.as_millis()).unwrap_or(u16::MAX);
         // Interrupted or failed, it only means that we look earlier.
         let _ = poll(&mut sources, PollTimeout::from(timeout));

@@ -12,11 +12,12 @@ use agentsight_wire::{
     process_item, rec_header,
 };
 use libbpf_rs::skel::{OpenSkel, SkelBuilder};
-use libbpf_rs::{Iter, Link, MapType, ProgramAttachType, TracepointCategory};
+use libbpf_rs::{Iter, Link, MapHandle, MapType, ProgramAttachType, TracepointCategory};
 use zerocopy::FromBytes;
 
 pub use crate::control::Totals;
 use crate::control::{KernelControl, Sweeper};
+use crate::hold::Holder;
 use crate::images::{AttachedImage, Images, well_known_libraries};
 use crate::process::{RunningProcess, tree_of};
 use crate::rings::Rings;
@@ -26,6 +27,7 @@ use agentsight_bpf::{AgentsightSkel, AgentsightSkelBuilder, OpenAgentsightSkel};
 /// Kernel programs at work. Dropping it detaches them.
 pub struct Sensor {
     // Field order is drop order: nothing may fire into rings that are gone.
+    holder: Option<Holder>,
     images: Images,
     links: Vec<Link>,
     rings: Rings,
@@ -57,6 +59,7 @@ impl Sensor {
             &skeleton.maps.security_ring,
         ])?;
         let mut sensor = Self {
+            holder: None,
             images: Images::default(),
             links: Vec::new(),
             rings,
@@ -189,6 +192,10 @@ impl Sensor {
                 source: std::io::Error::new(std::io::ErrorKind::NotFound, "no such process"),
             });
         }
+        if self.holder.is_none() {
+            let ring = MapHandle::try_from(&self.skeleton.maps.image_ring);
+            self.holder = ring.ok().and_then(Holder::start);
+        }
         for process in &watched {
             for image in process::executable_images(process.key.tgid) {
                 let name = std::fs::read_link(&image).unwrap_or_else(|_| image.clone());
@@ -219,9 +226,10 @@ impl Sensor {
         or_readable: Option<BorrowedFd<'_>>,
         sink: &mut dyn FnMut(&[u8]),
     ) -> Result<(), ProbeError> {
-        self.rings.wait(timeout, or_readable);
+        let news = self.holder.as_ref().map(Holder::news);
+        self.rings.wait(timeout, &[or_readable, news]);
         let complete_until = self.rings.fetch()?;
-        let result = self.handle_urgent();
+        let result = self.handle_urgent().and(self.look_at_held());
         self.rings.release(complete_until, sink);
         self.released_until_ns = complete_until;
         result
@@ -229,6 +237,7 @@ impl Sensor {
 
     /// Detaches all programs: from now on nothing new is recorded. What was recorded can still be read.
     pub fn detach(&mut self) {
+        self.holder = None;
         self.images = Images::default();
         self.links.clear();
     }
@@ -260,6 +269,25 @@ impl Sensor {
     /// A map cannot be read.
     pub fn last_sockets(&mut self, totals: &mut Totals<'_>) -> Result<(), ProbeError> {
         Sweeper::last_sockets(&self.skeleton, totals)
+    }
+
+    /// Attaches to programs that wait for it, and lets them go.
+    fn look_at_held(&mut self) -> Result<(), ProbeError> {
+        let Some(found) = self.holder.as_ref().map(Holder::take) else {
+            return Ok(());
+        };
+        for identity in found.written {
+            self.images.forget(identity);
+        }
+        let mut result = Ok(());
+        for held in found.held {
+            if let Some(path) = held.path() {
+                let name = std::fs::read_link(&path).unwrap_or_else(|_| path.clone());
+                result = result.and(self.consider_image(&path, &name));
+            }
+            held.let_go();
+        }
+        result
     }
 
     fn handle_urgent(&mut self) -> Result<(), ProbeError> {
@@ -355,10 +383,14 @@ fn shrink_maps(open: &mut OpenAgentsightSkel<'static>) -> Result<(), ProbeError>
     Ok(())
 }
 
-/// The path in a record of a mapped image: its components come last first.
+/// The path in a record of a mapped image.
 fn image_path(record: &[u8]) -> Option<String> {
     let (fixed, rest) = image_mapped_rec::read_from_prefix(record).ok()?;
-    let bytes = rest.get(..usize::try_from(fixed.path_bytes).ok()?)?;
+    path_of_components(rest.get(..usize::try_from(fixed.path_bytes).ok()?)?)
+}
+
+/// A path from its components, which come last first.
+pub(crate) fn path_of_components(bytes: &[u8]) -> Option<String> {
     let components = bytes.strip_suffix(b"\0")?;
     let mut path = String::new();
     for component in components.rsplit(|&byte| byte == 0) {

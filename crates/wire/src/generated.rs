@@ -575,6 +575,18 @@ const _: () = assert!(offset_of!(channel_key, received) == 12);
 
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, FromBytes, Immutable, IntoBytes, KnownLayout)]
+pub struct image_written_item {
+    pub file: file_id,
+    pub tgid: u32,
+    pub path_bytes: u32,
+}
+const _: () = assert!(size_of::<image_written_item>() == 24);
+const _: () = assert!(offset_of!(image_written_item, file) == 0);
+const _: () = assert!(offset_of!(image_written_item, tgid) == 16);
+const _: () = assert!(offset_of!(image_written_item, path_bytes) == 20);
+
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, FromBytes, Immutable, IntoBytes, KnownLayout)]
 pub struct file_use_key {
     pub dentry: u64,
     pub mount: u64,

@@ -4,8 +4,11 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::time::{Duration, Instant};
 
-use crate::builds::static_openssl;
+use nix::sys::signal::Signal;
+
+use crate::builds::{rustls, static_openssl};
 use crate::support::{PYTHON, Site};
 use crate::talk::{Talk, script, skip, text};
 
@@ -219,6 +222,90 @@ fn short_lived_clients_of_programs_that_are_new_are_read_or_said_to_be_dark() {
     // One that was entered in the middle is none of these, but its stream is told.
     let streams = recorded.document.coverage.tls.streams as usize;
     assert!(streams.max(whole) + dark >= talk.bodies().len());
+}
+
+/// Programs that the tree makes itself, and runs at once: each is held at its start until it is probed.
+#[test]
+#[ignore = "needs root"]
+fn short_lived_clients_of_programs_that_the_tree_makes() {
+    let program = match static_openssl() {
+        Ok(program) => program,
+        Err(reason) => return skip("a client with OpenSSL inside", &reason),
+    };
+    let talk = Talk::with_answer("Short.", 10, 300);
+    let commands: Vec<String> = talk
+        .bodies()
+        .iter()
+        .enumerate()
+        .map(|(number, body)| {
+            let copy = text(&talk.site.path(&format!("client-{number}")));
+            // No two of them are the same.
+            format!(
+                "cp {} {copy} && echo {number} >> {copy} && {copy} one {} {} {}",
+                program.display(),
+                talk.server.url(),
+                talk.ca(),
+                text(body)
+            )
+        })
+        .collect();
+    talk.site.run_script(&commands.join(" && ")).end().ok();
+    talk.assert_recorded();
+}
+
+/// One file, two programs: where the first one was probed, the second one has other code.
+#[test]
+#[ignore = "needs root"]
+fn a_program_that_is_replaced_in_place() {
+    let (first, second) = match (static_openssl(), rustls("ring")) {
+        (Ok(first), Ok(second)) => (first, second),
+        (Err(reason), _) | (_, Err(reason)) => return skip("a replaced program", &reason),
+    };
+    let talk = Talk::new(4, 20_000);
+    let place = text(&talk.site.path("program"));
+    let commands: Vec<String> = talk
+        .bodies()
+        .iter()
+        .zip([&first, &second, &first, &second])
+        .map(|(body, program)| {
+            format!(
+                "cp {} {place} && {place} one {} {} {}",
+                program.display(),
+                talk.server.url(),
+                talk.ca(),
+                text(body)
+            )
+        })
+        .collect();
+    talk.site.run_script(&commands.join(" && ")).end().ok();
+    talk.assert_recorded();
+}
+
+/// A program that waits for us runs when we are gone.
+#[test]
+#[ignore = "needs root"]
+fn nothing_waits_for_a_dead_observer() {
+    let site = Site::new();
+    let [copy, ready, go, done] =
+        ["copy", "ready", "go", "done"].map(|name| text(&site.path(name)));
+    let mut watching = site
+        .run_script(&format!(
+            "cp /bin/true {copy}; touch {ready}; while ! [ -e {go} ]; do sleep 0.02; done; \
+             {copy} && touch {done}"
+        ))
+        .start();
+    watching.wait_until("the program is made", |_| Path::new(&ready).exists());
+    std::thread::sleep(Duration::from_millis(100));
+    watching.signal(Signal::SIGSTOP);
+    fs::write(&go, "").unwrap();
+    std::thread::sleep(Duration::from_millis(500));
+    assert!(!Path::new(&done).exists(), "it was not held");
+    watching.signal(Signal::SIGKILL);
+    let deadline = Instant::now() + Duration::from_secs(5);
+    while !Path::new(&done).exists() {
+        assert!(Instant::now() < deadline, "it waits for ever");
+        std::thread::sleep(Duration::from_millis(5));
+    }
 }
 
 #[test]

@@ -1,0 +1,300 @@
+//! Holds programs that the watched tree has made, at their start, until they have been looked at.
+//!
+//! A file that the tree writes and runs at once may be done with its TLS connection before its functions are
+//! found. So each such file gets a fanotify mark, by which the kernel asks before it is run; the answer is
+//! always yes, and comes when the probes are in place. Nothing else on the machine is asked about.
+//!
+//! It cannot harm who is held: the kernel gives the answer itself when this process dies, and a thread gives it
+//! after [`LONGEST`] when the rest of this process is busy. Where a file is run before its mark is set, or
+//! fanotify is not to be had, programs are looked at while they run, like all others.
+
+use std::collections::VecDeque;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use agentsight_wire::image_written_item;
+use libbpf_rs::{MapHandle, RingBuffer, RingBufferBuilder};
+use nix::errno::Errno;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sys::eventfd::{EfdFlags, EventFd};
+use nix::sys::fanotify::{
+    EventFFlags, Fanotify, FanotifyEvent, FanotifyResponse, InitFlags, MarkFlags, MaskFlags,
+    Response,
+};
+use zerocopy::FromBytes;
+
+use crate::images::open_path;
+use crate::sensor::path_of_components;
+
+/// Longest time that a start is held up. The analysis of the largest known program takes a third of it.
+const LONGEST: Duration = Duration::from_secs(1);
+/// Marks that are set at a time; beyond it all are given up, and programs looked at while they run.
+const MAX_MARKS: usize = 4096;
+/// Written files that nobody has asked for yet, at most.
+const MAX_WRITTEN: usize = 16_384;
+
+/// A program that waits to be run.
+pub(crate) struct Held {
+    event: FanotifyEvent,
+    until: Instant,
+    is_answered: AtomicBool,
+    fanotify: Arc<Fanotify>,
+}
+
+impl Held {
+    /// Where the file can be opened.
+    pub(crate) fn path(&self) -> Option<PathBuf> {
+        Some(descriptor_path(self.event.fd()?.as_raw_fd()))
+    }
+
+    /// Lets it run, if it does not yet. The file is asked about no more, unless it is written again.
+    pub(crate) fn let_go(&self) {
+        let Some(fd) = self.event.fd() else { return };
+        if self.is_answered.swap(true, Ordering::AcqRel) {
+            return;
+        }
+        if let Some(path) = self.path() {
+            let _ = mark(&self.fanotify, MarkFlags::FAN_MARK_REMOVE, &path);
+        }
+        // What fails here has been answered by the kernel: who asked is gone.
+        let response = FanotifyResponse::new(fd, Response::FAN_ALLOW);
+        let _ = self.fanotify.write_response(response);
+    }
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        self.let_go();
+    }
+}
+
+/// What the thread has found since it was last asked.
+#[derive(Default)]
+pub(crate) struct Found {
+    /// Files that were written, by device and inode.
+    pub(crate) written: Vec<(u64, u64)>,
+    /// Programs that wait.
+    pub(crate) held: VecDeque<Arc<Held>>,
+}
+
+struct Shared {
+    found: Mutex<Found>,
+    /// Something was found.
+    news: EventFd,
+    /// The thread is to end.
+    stop: EventFd,
+}
+
+impl Shared {
+    fn found(&self) -> MutexGuard<'_, Found> {
+        self.found.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The thread that sets marks and takes the kernel's questions.
+pub(crate) struct Holder {
+    shared: Arc<Shared>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Holder {
+    /// Begins. None if the kernel does not let us; then nothing is held.
+    pub(crate) fn start(image_ring: MapHandle) -> Option<Self> {
+        let flags = EfdFlags::EFD_CLOEXEC | EfdFlags::EFD_NONBLOCK;
+        let shared = Arc::new(Shared {
+            found: Mutex::default(),
+            news: EventFd::from_value_and_flags(0, flags).ok()?,
+            stop: EventFd::from_value_and_flags(0, flags).ok()?,
+        });
+        let theirs = Arc::clone(&shared);
+        let thread = std::thread::Builder::new()
+            .name("hold".to_owned())
+            .spawn(move || {
+                if let Some(mut keeper) = Keeper::new(theirs, &image_ring) {
+                    keeper.keep();
+                }
+            })
+            .ok()?;
+        Some(Self {
+            shared,
+            thread: Some(thread),
+        })
+    }
+
+    /// Readable when something was found.
+    pub(crate) fn news(&self) -> BorrowedFd<'_> {
+        self.shared.news.as_fd()
+    }
+
+    /// What was found.
+    pub(crate) fn take(&self) -> Found {
+        let _ = self.shared.news.read();
+        std::mem::take(&mut *self.shared.found())
+    }
+}
+
+impl Drop for Holder {
+    fn drop(&mut self) {
+        let _ = self.shared.stop.write(1);
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
+    }
+}
+
+/// The thread's own state. When it goes, the kernel lets go of all that is held.
+struct Keeper {
+    shared: Arc<Shared>,
+    fanotify: Option<Arc<Fanotify>>,
+    ring: RingBuffer<'static>,
+    items: Arc<Mutex<Vec<Vec<u8>>>>,
+    held: Vec<Arc<Held>>,
+    mark_count: usize,
+}
+
+impl Keeper {
+    fn new(shared: Arc<Shared>, ring: &MapHandle) -> Option<Self> {
+        let items: Arc<Mutex<Vec<Vec<u8>>>> = Arc::default();
+        let mut builder = RingBufferBuilder::new();
+        let into = Arc::clone(&items);
+        builder
+            .add(ring, move |bytes: &[u8]| {
+                let mut into = into.lock().unwrap_or_else(PoisonError::into_inner);
+                into.push(bytes.to_vec());
+                0
+            })
+            .ok()?;
+        let init = InitFlags::FAN_CLASS_CONTENT | InitFlags::FAN_CLOEXEC | InitFlags::FAN_NONBLOCK;
+        let open = EventFFlags::O_RDONLY | EventFFlags::O_LARGEFILE | EventFFlags::O_CLOEXEC;
+        Some(Self {
+            shared,
+            fanotify: Fanotify::init(init, open).ok().map(Arc::new),
+            ring: builder.build().ok()?,
+            items,
+            held: Vec::new(),
+            mark_count: 0,
+        })
+    }
+
+    fn keep(&mut self) {
+        loop {
+            if self.wait() {
+                return;
+            }
+            self.take_written();
+            self.take_questions();
+            self.let_the_late_go();
+        }
+    }
+
+    /// Waits for something to do. Returns whether it is time to end.
+    fn wait(&self) -> bool {
+        // SAFETY: the descriptor belongs to the buffer, which outlives this call.
+        let ring = unsafe { BorrowedFd::borrow_raw(self.ring.epoll_fd()) };
+        let mut sources = vec![
+            PollFd::new(self.shared.stop.as_fd(), PollFlags::POLLIN),
+            PollFd::new(ring, PollFlags::POLLIN),
+        ];
+        if let Some(fanotify) = &self.fanotify {
+            sources.push(PollFd::new(fanotify.as_fd(), PollFlags::POLLIN));
+        }
+        let timeout = match self.held.iter().map(|held| held.until).min() {
+            Some(until) => {
+                let left = until.saturating_duration_since(Instant::now()).as_millis();
+                PollTimeout::from(u16::try_from(left + 1).unwrap_or(u16::MAX))
+            }
+            None => PollTimeout::NONE,
+        };
+        let _ = poll(&mut sources, timeout);
+        sources.first().and_then(PollFd::any).unwrap_or(false)
+    }
+
+    fn take_written(&mut self) {
+        let _ = self.ring.consume();
+        let items = {
+            let mut items = self.items.lock().unwrap_or_else(PoisonError::into_inner);
+            std::mem::take(&mut *items)
+        };
+        for item in items {
+            self.was_written(&item);
+        }
+    }
+
+    /// A file of the tree's was opened for writing.
+    fn was_written(&mut self, item: &[u8]) -> Option<()> {
+        let (fixed, rest) = image_written_item::read_from_prefix(item).ok()?;
+        let path = path_of_components(rest.get(..usize::try_from(fixed.path_bytes).ok()?)?)?;
+        let seen = PathBuf::from(format!("/proc/{}/root{path}", fixed.tgid));
+        // The process may have ended, and then the path is as good as it is here.
+        let (file, metadata) = open_path(&seen)
+            .or_else(|| open_path(Path::new(&path)))
+            .filter(|(_, metadata)| metadata.ino() == fixed.file.ino)?;
+        if let Some(fanotify) = &self.fanotify {
+            if self.mark_count >= MAX_MARKS {
+                let flush = MarkFlags::FAN_MARK_FLUSH;
+                let _ = fanotify.mark(flush, MaskFlags::empty(), cwd(), None::<&Path>);
+                self.mark_count = 0;
+            }
+            let path = descriptor_path(file.as_raw_fd());
+            if mark(fanotify, MarkFlags::FAN_MARK_ADD, &path).is_ok() {
+                self.mark_count += 1;
+            }
+        }
+        let mut found = self.shared.found();
+        if found.written.len() < MAX_WRITTEN {
+            found.written.push((metadata.dev(), metadata.ino()));
+        }
+        drop(found);
+        let _ = self.shared.news.write(1);
+        Some(())
+    }
+
+    /// Takes the kernel's questions whether files may be run.
+    fn take_questions(&mut self) {
+        let Some(fanotify) = &self.fanotify else {
+            return;
+        };
+        let events = fanotify.read_events().unwrap_or_default();
+        let asking = events
+            .into_iter()
+            .filter(|event| event.fd().is_some() && event.check_version());
+        for event in asking {
+            let held = Arc::new(Held {
+                event,
+                until: Instant::now() + LONGEST,
+                is_answered: AtomicBool::new(false),
+                fanotify: Arc::clone(fanotify),
+            });
+            self.held.push(Arc::clone(&held));
+            self.shared.found().held.push_back(held);
+            let _ = self.shared.news.write(1);
+        }
+    }
+
+    /// Lets those go that have waited for too long, and forgets those that are gone.
+    fn let_the_late_go(&mut self) {
+        let now = Instant::now();
+        for held in self.held.iter().filter(|held| held.until <= now) {
+            held.let_go();
+        }
+        self.held
+            .retain(|held| !held.is_answered.load(Ordering::Acquire));
+    }
+}
+
+fn cwd() -> BorrowedFd<'static> {
+    nix::fcntl::AT_FDCWD
+}
+
+fn descriptor_path(fd: RawFd) -> PathBuf {
+    PathBuf::from(format!("/proc/self/fd/{fd}"))
+}
+
+fn mark(fanotify: &Fanotify, flags: MarkFlags, path: &Path) -> Result<(), Errno> {
+    fanotify.mark(flags, MaskFlags::FAN_OPEN_EXEC_PERM, cwd(), Some(path))
+}
