@@ -155,6 +155,8 @@ static __always_inline void process_executed(struct task_struct *task, struct li
 	file_id_of(&rec->exe, BPF_CORE_READ(exe, f_inode));
 	if (is_new_image(&rec->exe))
 		flags |= REC_NEW_IMAGE;
+	if (!BPF_CORE_READ(exe, f_inode, i_nlink))
+		flags |= REC_DELETED;
 	at = sizeof(*rec);
 	path = BPF_CORE_READ(exe, f_path);
 	at = path_append(at, &path, &flags);

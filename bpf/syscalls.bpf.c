@@ -6,19 +6,25 @@
  * One raw tracepoint instead of a tracepoint a call: with reads and writes among the calls of interest
  * it costs watched and unwatched processes less (docs/adr/0002-one-syscall-exit-program.md).
  */
+#include "acts.h"
 #include "channel.h"
 #include "network.h"
 #include "syscalls.h"
+#include "uring.h"
 
 char LICENSE[] SEC("license") = "Dual BSD/GPL";
 
 /* Operation of each system call number; filled by user space before loading. */
 const volatile u8 operations[MAX_SYSCALLS] = {};
+/* The same for 32-bit programs, which have numbers of their own. */
+const volatile u8 operations_32[MAX_SYSCALLS] = {};
 
-#define PROT_EXEC 4
 #define EINPROGRESS 115
 #define TS_COMPAT 2
 #define MSG_PEEK 2
+#define X32_SYSCALL_BIT 0x40000000
+#define MSGHDR_BYTES 56
+#define MMSGHDR_BYTES 64
 
 #define FD_HOW(fd, form, write) ((u32)(fd) | (u64)(form) << 32 | (u64)(write) << 40)
 
@@ -93,6 +99,25 @@ static __always_inline void image_mapped(const struct actor *actor, u32 fd)
 		count_refused(CLASS_PROCESS);
 }
 
+#define FICLONE 0x40049409
+#define FICLONERANGE 0x4020940d
+
+/* Data of one file became another's, without a read or a write. The sizes are the file systems' business. */
+static __always_inline void file_cloned(const struct call *call)
+{
+	u32 command = call->arguments[1];
+	u64 range[3] = {}; /* struct file_clone_range */
+
+	if (command == FICLONE) {
+		transferred(FD_HOW(call->arguments[2], DATA_NONE, false), 1, 0, 0, 0);
+		transferred(FD_HOW(call->arguments[0], DATA_NONE, true), 1, 0, 0, 0);
+	} else if (command == FICLONERANGE) {
+		bpf_probe_read_user(range, sizeof(range), (void *)call->arguments[2]);
+		transferred(FD_HOW(range[0], DATA_NONE, false), range[2], 0, 0, 0);
+		transferred(FD_HOW(call->arguments[0], DATA_NONE, true), range[2], 0, 0, 0);
+	}
+}
+
 static __always_inline bool is_write(u32 op)
 {
 	return op == OP_WRITE || op == OP_WRITEV || op == OP_SENDTO || op == OP_SENDMSG;
@@ -111,51 +136,133 @@ static __always_inline u32 form_of(u32 op)
 	return DATA_FLAT;
 }
 
-static __always_inline u32 syscall_number(struct pt_regs *regs)
+/*
+ * A message is moved with each element of a vector of them.
+ * VERIFIER: apart, for its loop.
+ */
+__weak __noinline int transferred_messages(u64 fd, u64 write, u64 address, u64 count)
+{
+	u32 i;
+
+	for (i = 0; i < MAX_VECTORS; i++) {
+		u64 message = address + (u64)i * MMSGHDR_BYTES;
+		u32 bytes = 0;
+
+		if (i >= count)
+			return 0;
+		bpf_probe_read_user(&bytes, sizeof(bytes), (void *)message + MSGHDR_BYTES);
+		transferred(FD_HOW(fd, DATA_MESSAGE, write), bytes, message, 0, 0);
+	}
+	if (count > MAX_VECTORS)
+		count_drop(CLASS_NETWORK, DROP_TOO_LONG);
+	return 0;
+}
+
+/* The call that returns, whichever table its number is of. Returns its operation. */
+static __always_inline u32 call_of(struct call *call, struct task_struct *task, struct pt_regs *regs)
 {
 #if defined(__TARGET_ARCH_x86)
-	return BPF_CORE_READ(regs, orig_ax);
+	/* VERIFIER: 64 bits, so that a bound is known of the very register that is used */
+	u64 nr = (u32)BPF_CORE_READ(regs, orig_ax);
+
+	/* Set on the way in, for `int 0x80` and sysenter, and cleared after this. */
+	call->compat = BPF_CORE_READ(task, thread_info.status) & TS_COMPAT;
+	if (call->compat) {
+		barrier_var(nr);
+		if (nr >= MAX_SYSCALLS)
+			return OP_NONE;
+		call->arguments[0] = (u32)BPF_CORE_READ(regs, bx);
+		call->arguments[1] = (u32)BPF_CORE_READ(regs, cx);
+		call->arguments[2] = (u32)BPF_CORE_READ(regs, dx);
+		call->arguments[3] = (u32)BPF_CORE_READ(regs, si);
+		call->arguments[4] = (u32)BPF_CORE_READ(regs, di);
+		call->arguments[5] = (u32)BPF_CORE_READ(regs, bp);
+		return operations_32[nr];
+	}
+	nr &= ~(u64)X32_SYSCALL_BIT;
 #else
-	return BPF_CORE_READ(regs, syscallno);
+	u64 nr = (u32)BPF_CORE_READ(regs, syscallno);
+
+	call->compat = 0;
 #endif
+	barrier_var(nr);
+	if (nr >= MAX_SYSCALLS)
+		return OP_NONE;
+	call->arguments[0] = PT_REGS_PARM1_CORE_SYSCALL(regs);
+	call->arguments[1] = PT_REGS_PARM2_CORE_SYSCALL(regs);
+	call->arguments[2] = PT_REGS_PARM3_CORE_SYSCALL(regs);
+	call->arguments[3] = PT_REGS_PARM4_CORE_SYSCALL(regs);
+	call->arguments[4] = PT_REGS_PARM5_CORE_SYSCALL(regs);
+	return operations[nr];
+}
+
+/* Bytes that a call moved. Vectors and messages of 32-bit programs have another form: counted only. */
+static __always_inline void call_transferred(const struct call *call, u32 op)
+{
+	const u64 *a = call->arguments;
+	u32 form = form_of(op);
+	u64 to = 0;
+
+	if (op == OP_RECVFROM && a[3] & MSG_PEEK)
+		return; /* comes again */
+	if (op == OP_RECVMSG && a[2] & MSG_PEEK)
+		return;
+	if (op == OP_SENDTO || op == OP_RECVFROM)
+		to = a[4];
+	if (call->compat && form != DATA_FLAT)
+		form = DATA_NONE;
+	transferred(FD_HOW(a[0], form, is_write(op)), call->result, a[1], a[2], to);
+	if (form == DATA_MESSAGE)
+		files_passed(a[1], op == OP_RECVMSG);
+}
+
+/* Bytes that the kernel moved from one descriptor to another. */
+static __always_inline void copied(u32 from, u32 to, u64 bytes)
+{
+	transferred(FD_HOW(from, DATA_NONE, false), bytes, 0, 0, 0);
+	transferred(FD_HOW(to, DATA_NONE, true), bytes, 0, 0, 0);
 }
 
 static __always_inline void call_returned(struct pt_regs *regs, long ret)
 {
-	u32 nr = syscall_number(regs);
-	u64 to = 0;
+	struct call *call = this_call();
 	struct task_struct *task;
+	const u64 *a;
 	struct actor actor = {};
-	u64 pid_tgid;
+	u64 pid_tgid = bpf_get_current_pid_tgid();
 	u32 op;
 
-	if (nr >= MAX_SYSCALLS)
-		return;
-	op = operations[nr];
-	if (op == OP_NONE)
-		return;
-	if (ret < 0 && !(op == OP_CONNECT && ret == -EINPROGRESS))
-		return;
-	pid_tgid = bpf_get_current_pid_tgid();
+	/* VERIFIER and cost: most processes are not watched, and that is one lookup. */
 	actor.tgid = pid_tgid >> 32;
 	actor.scope = scope_of(actor.tgid);
-	if (!actor.scope)
+	if (!actor.scope || !call)
 		return;
 	actor.tid = (u32)pid_tgid;
 	task = (struct task_struct *)bpf_get_current_task();
 	actor.task = task;
-#if defined(__TARGET_ARCH_x86)
-	/* The numbers of 32-bit calls are others. */
-	if (BPF_CORE_READ(task, thread_info.status) & TS_COMPAT)
+	op = call_of(call, task, regs);
+	if (op == OP_NONE)
 		return;
-#endif
+	call->result = ret;
+	a = call->arguments;
+	if (op >= OP_ACTS) {
+		act(op);
+		if (op == OP_PIDFD_GETFD && ret >= 0) {
+			call->arguments[0] = PASSED_BY_PIDFD;
+			call->arguments[4] = ret;
+			act(OP_PASS);
+		}
+		return;
+	}
+	if (ret < 0 && !(op == OP_CONNECT && ret == -EINPROGRESS))
+		return;
 
 	switch (op) {
 	case OP_OPEN:
-		file_opened(&actor, ret, PT_REGS_PARM2_CORE_SYSCALL(regs));
+		file_opened(&actor, ret, a[1]);
 		break;
 	case OP_OPENAT:
-		file_opened(&actor, ret, PT_REGS_PARM3_CORE_SYSCALL(regs));
+		file_opened(&actor, ret, a[2]);
 		break;
 	case OP_OPEN_OTHER:
 		file_opened(&actor, ret, 0);
@@ -163,67 +270,142 @@ static __always_inline void call_returned(struct pt_regs *regs, long ret)
 	case OP_CREAT:
 		file_opened(&actor, ret, O_TRUNC);
 		break;
-	case OP_RECVFROM:
-		if (PT_REGS_PARM4_CORE_SYSCALL(regs) & MSG_PEEK)
-			break; /* comes again */
-		goto transfer;
-	case OP_RECVMSG:
-		if (PT_REGS_PARM3_CORE_SYSCALL(regs) & MSG_PEEK)
-			break;
-		goto transfer;
-	case OP_SENDTO:
-		to = PT_REGS_PARM5_CORE_SYSCALL(regs);
-		goto transfer;
 	case OP_READ:
 	case OP_READV:
+	case OP_RECVFROM:
+	case OP_RECVMSG:
 	case OP_WRITE:
 	case OP_WRITEV:
+	case OP_SENDTO:
 	case OP_SENDMSG:
-transfer:
-		transferred(FD_HOW(PT_REGS_PARM1_CORE_SYSCALL(regs), form_of(op), is_write(op)), ret,
-			    PT_REGS_PARM2_CORE_SYSCALL(regs), PT_REGS_PARM3_CORE_SYSCALL(regs), to);
+		call_transferred(call, op);
+		break;
+	case OP_SENDMMSG:
+	case OP_RECVMMSG:
+		if (!call->compat)
+			transferred_messages(a[0], op == OP_SENDMMSG, a[1], ret);
 		break;
 	case OP_SENDFILE:
-		transferred(FD_HOW(PT_REGS_PARM2_CORE_SYSCALL(regs), DATA_NONE, false), ret, 0, 0, 0);
-		transferred(FD_HOW(PT_REGS_PARM1_CORE_SYSCALL(regs), DATA_NONE, true), ret, 0, 0, 0);
+		copied(a[1], a[0], ret);
 		break;
 	case OP_COPY_RANGE:
-		transferred(FD_HOW(PT_REGS_PARM1_CORE_SYSCALL(regs), DATA_NONE, false), ret, 0, 0, 0);
-		transferred(FD_HOW(PT_REGS_PARM3_CORE_SYSCALL(regs), DATA_NONE, true), ret, 0, 0, 0);
+	case OP_SPLICE:
+		copied(a[0], a[2], ret);
+		break;
+	case OP_TEE:
+		copied(a[0], a[1], ret);
+		break;
+	case OP_VMSPLICE:
+		transferred(FD_HOW(a[0], DATA_NONE, true), ret, 0, 0, 0);
+		break;
+	case OP_IOCTL:
+		file_cloned(call);
 		break;
 	case OP_UNLINK:
-		file_deleted(&actor, AT_FDCWD, (void *)PT_REGS_PARM1_CORE_SYSCALL(regs), false);
+		file_deleted(&actor, AT_FDCWD, (void *)a[0], false);
 		break;
 	case OP_RMDIR:
-		file_deleted(&actor, AT_FDCWD, (void *)PT_REGS_PARM1_CORE_SYSCALL(regs), true);
+		file_deleted(&actor, AT_FDCWD, (void *)a[0], true);
 		break;
 	case OP_UNLINKAT:
-		file_deleted(&actor, PT_REGS_PARM1_CORE_SYSCALL(regs),
-			     (void *)PT_REGS_PARM2_CORE_SYSCALL(regs),
-			     PT_REGS_PARM3_CORE_SYSCALL(regs) & AT_REMOVEDIR);
+		file_deleted(&actor, a[0], (void *)a[1], a[2] & AT_REMOVEDIR);
 		break;
 	case OP_RENAME:
-		file_renamed(&actor, AT_FDCWD, (void *)PT_REGS_PARM1_CORE_SYSCALL(regs), AT_FDCWD,
-			     (void *)PT_REGS_PARM2_CORE_SYSCALL(regs));
+		file_renamed(&actor, AT_FDCWD, (void *)a[0], AT_FDCWD, (void *)a[1]);
 		break;
 	case OP_RENAMEAT:
-		file_renamed(&actor, PT_REGS_PARM1_CORE_SYSCALL(regs),
-			     (void *)PT_REGS_PARM2_CORE_SYSCALL(regs),
-			     PT_REGS_PARM3_CORE_SYSCALL(regs),
-			     (void *)PT_REGS_PARM4_CORE_SYSCALL(regs));
+		file_renamed(&actor, a[0], (void *)a[1], a[2], (void *)a[3]);
 		break;
 	case OP_CONNECT:
-		socket_connected(&actor, PT_REGS_PARM1_CORE_SYSCALL(regs));
+		socket_connected(&actor, a[0]);
+		unix_connected(&actor, a[0]);
 		break;
 	case OP_ACCEPT:
 		socket_accepted(&actor, ret);
 		break;
+	case OP_BIND:
+		socket_named(&actor, a[0]);
+		break;
 	case OP_MMAP:
-		if (PT_REGS_PARM3_CORE_SYSCALL(regs) & PROT_EXEC &&
-		    (int)PT_REGS_PARM5_CORE_SYSCALL(regs) >= 0)
-			image_mapped(&actor, PT_REGS_PARM5_CORE_SYSCALL(regs));
+		if (a[2] & PROT_EXEC && (int)a[4] >= 0)
+			image_mapped(&actor, a[4]);
+		memory_mapped(&actor, call);
+		break;
+	case OP_MPROTECT:
+		memory_protected(&actor, call);
+		break;
+	case OP_CLONE:
+		namespaces_made(call, a[0]);
+		break;
+	case OP_CLONE3: {
+		u64 flags = 0;
+
+		bpf_probe_read_user(&flags, sizeof(flags), (void *)a[0]);
+		namespaces_made(call, flags);
 		break;
 	}
+	case OP_SOCKET:
+		socket_made(call);
+		break;
+	}
+}
+
+/* A signal of one process to another, or to itself by kill(); not those of the kernel. */
+static __always_inline void signal_generated(int signal, struct kernel_siginfo *info,
+					     struct task_struct *target)
+{
+	u64 pid_tgid = bpf_get_current_pid_tgid();
+	struct actor actor = { .tgid = pid_tgid >> 32, .tid = (u32)pid_tgid };
+	struct scratch *s;
+	struct act_rec *rec;
+	long n;
+
+	actor.scope = scope_of(actor.tgid);
+	/* SEND_SIG_NOINFO and SEND_SIG_PRIV are no addresses; codes above 0 are the kernel's. */
+	if (!actor.scope || !signal || (u64)info <= 2 || BPF_CORE_READ(info, si_code) > 0)
+		return;
+	s = scratch();
+	if (!s)
+		return;
+	rec = begin_act(s, &actor, OP_SIGNAL);
+	rec->arguments[0] = signal;
+	rec->arguments[1] = BPF_CORE_READ(target, tgid);
+	rec->arguments[2] = start_ns_of(target);
+	n = bpf_probe_read_kernel_str(&s->bytes[sizeof(*rec)], 16,
+				      __builtin_preserve_access_index(&target->comm));
+	if (n < 0 || n > 16)
+		n = 0;
+	rec->text_bytes = n;
+	rec->header.length = sizeof(*rec) + n;
+	emit_security(rec, sizeof(*rec) + n);
+}
+
+SEC("tp_btf/signal_generate")
+int BPF_PROG(syscalls_signal_generate, int signal, struct kernel_siginfo *info,
+	     struct task_struct *target)
+{
+	program_begins();
+	signal_generated(signal, info, target);
+	program_ends();
+	return 0;
+}
+
+/* Since 6.3; before, the tracepoint has the name below. */
+SEC("tp_btf/io_uring_submit_req")
+int BPF_PROG(syscalls_io_uring_submit_req, struct io_kiocb *req)
+{
+	program_begins();
+	request_submitted(req);
+	program_ends();
+	return 0;
+}
+
+/* 6.0 to 6.2. Before, it says little about the request. */
+SEC("tp_btf/io_uring_submit_sqe")
+int BPF_PROG(syscalls_io_uring_submit_sqe, struct io_kiocb *req)
+{
+	request_submitted(req);
+	return 0;
 }
 
 SEC("tp_btf/sys_exit")

@@ -44,6 +44,11 @@ struct wire_types {
 	struct channel_data_rec channel_data;
 	struct channel_key channel_key;
 	struct image_written_item image_written;
+	enum act_argument act_argument;
+	enum passing passing;
+	struct act_rec act;
+	struct act_shape act_shape;
+	struct dns_rec dns;
 	struct file_use_key file_use_key;
 	struct file_use file_use;
 	struct socket_use socket_use;

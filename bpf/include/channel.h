@@ -12,7 +12,6 @@
 #include "data.h"
 #include "file.h"
 
-#define AF_UNIX 1
 #define MAJOR_TTY_AUX 5 /* Documentation/admin-guide/devices.txt */
 #define MINOR_PTMX 2
 #define MAJOR_PTS_FIRST 136

@@ -20,6 +20,7 @@
 #define S_IFDIR 0040000
 #define S_IFCHR 0020000
 #define S_IFBLK 0060000
+#define AF_UNIX 1
 #define AT_FDCWD -100
 #define AT_REMOVEDIR 0x200
 

@@ -180,9 +180,16 @@ struct signal_struct {
 	struct task_io_accounting ioac;
 };
 
+typedef struct {
+	u64 val; /* two words of 32 bits before 6.3 */
+} kernel_cap_t;
+
 struct cred {
 	kuid_t uid;
 	kgid_t gid;
+	kuid_t euid;
+	kgid_t egid;
+	kernel_cap_t cap_effective;
 };
 
 struct task_struct {
@@ -204,6 +211,69 @@ struct task_struct {
 	struct files_struct *files;
 	struct signal_struct *signal;
 	struct task_io_accounting ioac;
+};
+
+struct kernel_siginfo {
+	int si_signo;
+	int si_code;
+};
+
+/* include/linux/io_uring_types.h and io_uring/, since 6.0 */
+struct filename {
+	const char *name;
+};
+
+struct io_cqe {
+	union {
+		u32 flags;
+		int fd;
+	};
+};
+
+struct io_cmd_data {
+	struct file *file;
+};
+
+struct io_kiocb {
+	union {
+		struct file *file;
+		struct io_cmd_data cmd;
+	};
+	u8 opcode;
+	struct io_cqe cqe;
+};
+
+struct io_open {
+	int dfd;
+	struct filename *filename;
+};
+
+struct io_unlink {
+	int dfd;
+	struct filename *filename;
+};
+
+struct io_mkdir {
+	int dfd;
+	struct filename *filename;
+};
+
+struct io_rename {
+	int old_dfd;
+	int new_dfd;
+	struct filename *oldpath;
+	struct filename *newpath;
+};
+
+struct io_link {
+	int old_dfd;
+	int new_dfd;
+	struct filename *oldpath;
+	struct filename *newpath;
+};
+
+struct io_rw {
+	u32 len;
 };
 
 struct seq_file;

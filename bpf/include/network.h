@@ -238,6 +238,56 @@ static __always_inline void destination(struct socket_address *remote, u64 to)
 		bpf_probe_read_user(remote->bytes, 16, (void *)to + 8);
 }
 
+#define PORT_DNS 53
+
+/* A question to a name server, or its answer. */
+static __always_inline void emit_dns(const struct actor *actor, const struct socket_address *server,
+				     const struct user_data *data, bool sent, u64 bytes)
+{
+	struct user_vector vector = { .base = data->address, .bytes = bytes };
+	struct scratch *s = scratch();
+	struct dns_rec *rec;
+	u32 length;
+
+	if (!s)
+		return;
+	if (data->form == DATA_VECTOR)
+		bpf_probe_read_user(&vector, sizeof(vector), (void *)data->address);
+	length = vector.bytes < bytes ? vector.bytes : bytes;
+	if (length > WIRE_DNS_BYTES)
+		length = WIRE_DNS_BYTES;
+	barrier_var(length);
+	if (length > WIRE_DNS_BYTES)
+		return;
+	rec = (void *)s->bytes;
+	fill_header(&rec->header, EV_DNS, CLASS_NETWORK, sizeof(*rec) + length, actor->scope,
+		    actor->tgid, actor->tid);
+	rec->server = *server;
+	rec->bytes = length;
+	rec->received = !sent;
+	rec->reserved = 0;
+	if (bpf_probe_read_user(&s->bytes[sizeof(*rec)], length, (void *)vector.base) ||
+	    bpf_ringbuf_output(&network_ring, rec, sizeof(*rec) + length, BPF_RB_NO_WAKEUP))
+		count_refused(CLASS_NETWORK);
+}
+
+/* A datagram with an address of its own: each new one that is sent to is told. */
+static __always_inline void datagram_addressed(const struct actor *actor, u64 key,
+					       struct socket_use *use, const struct user_data *data,
+					       bool sent)
+{
+	struct socket_address to = {};
+
+	destination(&to, data->to);
+	if (!to.port || (to.family != AF_INET && to.family != AF_INET6))
+		return;
+	if (to.port == use->remote.port && !__builtin_memcmp(to.bytes, use->remote.bytes, 16))
+		return;
+	use->remote = to;
+	if (sent)
+		emit_socket(EV_NETWORK_CONNECT, key, use, actor->tid);
+}
+
 static __always_inline void socket_transferred(const struct actor *actor, struct file *file,
 					       bool sent, u64 bytes, struct user_data *data)
 {
@@ -269,6 +319,13 @@ static __always_inline void socket_transferred(const struct actor *actor, struct
 	else
 		__sync_fetch_and_add(&use->received_bytes, bytes);
 	use->last_ns = bpf_ktime_get_boot_ns();
+	if (protocol == IPPROTO_UDP && data->to)
+		datagram_addressed(actor, key, use, data, sent);
+	if (protocol == IPPROTO_UDP && use->remote.port == PORT_DNS) {
+		if (data->form != DATA_NONE)
+			emit_dns(actor, &use->remote, data, sent, bytes);
+		return;
+	}
 	look_into(actor, key, use, data, sent, bytes);
 }
 
@@ -291,6 +348,27 @@ static __always_inline void socket_connected(const struct actor *actor, u32 fd)
 	use = bpf_map_lookup_elem(&socket_uses, &key);
 	if (!use)
 		socket_began(EV_NETWORK_CONNECT, actor, sk, IPPROTO_UDP, NULL);
+}
+
+/* A socket got an address. Of those that others can reach, TCP's listen; UDP's are ready at once. */
+static __always_inline void socket_named(const struct actor *actor, u32 fd)
+{
+	struct file *file = file_of_fd(fd);
+	struct socket_address none = {};
+	struct sock *sk;
+	u64 key;
+
+	if (!file)
+		return;
+	if ((BPF_CORE_READ(file, f_inode, i_mode) & S_IFMT) != S_IFSOCK)
+		return;
+	sk = sock_of_file(file);
+	if (!sk || !is_inet(sk) || BPF_CORE_READ(sk, sk_protocol) != IPPROTO_UDP ||
+	    !BPF_CORE_READ(sk, __sk_common.skc_num))
+		return;
+	key = (u64)sk;
+	if (!bpf_map_lookup_elem(&socket_uses, &key))
+		socket_began(EV_NETWORK_LISTEN, actor, sk, IPPROTO_UDP, &none);
 }
 
 static __always_inline void socket_accepted(const struct actor *actor, u32 fd)

@@ -33,6 +33,8 @@ enum rec_kind {
 	EV_FILE_USE = 16, /* totals of a file use whose entry in file_uses was taken by another */
 	EV_CHANNEL_OPEN = 19, /* a process used one end of a channel for the first time */
 	EV_CHANNEL_DATA = 20,
+	EV_ACT = 21, /* an operation of include/syscalls.h, with what it is about */
+	EV_DNS = 22, /* a datagram to or from a name server */
 };
 
 enum event_class {
@@ -59,6 +61,7 @@ enum rec_flags {
 	REC_INHERITED = 4, /* the descriptor's opening was not seen */
 	REC_DIRECTORY = 8,
 	REC_NEW_IMAGE = 32, /* the executed file has not been announced before */
+	REC_DELETED = 64, /* the executed file has no name: memfd, or deleted */
 	REC_MORE = 16, /* the record is continued by the next one of its kind on the same stream */
 };
 
@@ -83,6 +86,8 @@ enum wire_limits {
 	WIRE_TLS_CHUNK_BYTES = 16384,
 	WIRE_HELLO_BYTES = 2048,
 	WIRE_CHANNEL_CHUNK_BYTES = 16384,
+	WIRE_DNS_BYTES = 1536,
+	WIRE_TEXT_BYTES = 256,
 };
 
 enum channel_kind {
@@ -291,6 +296,48 @@ struct channel_data_rec {
 	__u8 channel; /* enum channel_kind */
 	__u8 received; /* whether they were captured at the reader */
 	__u8 reserved[2];
+};
+
+/*
+ * An act. What trails it: the path of the file behind a descriptor, two names as the program gave them, and a
+ * short text, each of which may be empty.
+ */
+struct act_rec {
+	struct rec_header header;
+	__u32 operation; /* enum operation */
+	__s32 error; /* errno, or 0 */
+	__u64 arguments[4]; /* of the call; for some operations what the kernel knows better */
+	struct file_id file; /* of the path */
+	struct name_ref name;
+	struct name_ref other;
+	__u32 path_bytes;
+	__u32 text_bytes; /* with its NUL */
+};
+
+struct dns_rec {
+	struct rec_header header;
+	struct socket_address server;
+	__u32 bytes;
+	__u32 received;
+	__u32 reserved;
+};
+
+/*
+ * Where an operation has what it is about: numbers of arguments from 1 on, 0 for none. Filled by user space.
+ */
+struct act_shape {
+	__u8 fd; /* a descriptor whose file it is about */
+	__u8 directory; /* the descriptor that `name` is relative to */
+	__u8 name;
+	__u8 other_directory;
+	__u8 other;
+	__u8 text;
+	__u8 failed_too; /* an attempt counts */
+	__u8 reserved;
+};
+
+enum act_argument {
+	ARGUMENT_RESULT = 7, /* what the call returned */
 };
 
 /* What user space thinks of a flow. */

@@ -24,6 +24,7 @@
 )]
 
 pub mod cost;
+pub mod dns;
 pub mod http;
 mod json;
 pub mod llm;

@@ -25,6 +25,9 @@ pub struct ProcessTrace {
     pub operation: String,
     /// The other process; its start time is 0 where it is not known.
     pub target: ProcessKey,
+    /// The error by which the kernel refused (errno(3)).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub error: Option<i32>,
 }
 
 /// A process changed whom it acts as. The figures are those after the act.
@@ -160,6 +163,9 @@ pub struct KernelAct {
     /// A name that came with the call: a file-system type, a module's name.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub name: Option<String>,
+    /// The error by which the kernel refused (errno(3)).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub error: Option<i32>,
 }
 
 /// A name was looked up, over DNS in the clear.

@@ -250,6 +250,9 @@ pub struct ProcessExec {
     pub parent: ProcessKey,
     /// The file that is being executed, resolved by the kernel. For a script, its interpreter.
     pub exe: FileRef,
+    /// Whether that file has no name in any directory: it was deleted, or it is memory (`memfd_create`).
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub exe_deleted: bool,
     /// The file name that was passed to `execve`.
     pub filename: String,
     /// The interpreter, where it differs from `filename` (scripts).

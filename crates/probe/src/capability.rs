@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 use std::fs;
 
-use libbpf_rs::btf::{Btf, types::Enum};
+use libbpf_rs::btf::Btf;
+use libbpf_rs::btf::types::{Enum, Struct, Typedef};
 use libbpf_rs::libbpf_sys;
 
 use crate::ProbeError;
@@ -30,8 +31,47 @@ pub struct Capabilities {
     pub bpf_lsm: bool,
     /// Programs at tracepoints may be preempted (7.0), and hold the CPU while they work.
     pub preemptible_tracepoints: bool,
+    /// Where requests of io_uring are seen when the kernel takes them up (6.0).
+    pub io_uring: IoUring,
     /// So little memory that rings and tables are a quarter of their usual size.
     pub small_memory: bool,
+}
+
+/// The tracepoint at which requests of io_uring are seen.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum IoUring {
+    /// None that tells what is asked for: only that a ring is made is seen.
+    #[default]
+    SetupOnly,
+    /// `io_uring_submit_sqe` (6.0 to 6.2).
+    SubmitSqe,
+    /// `io_uring_submit_req` (6.3).
+    SubmitReq,
+}
+
+impl IoUring {
+    fn detect(btf: &Btf<'_>) -> Self {
+        let has = |name: &str| btf.type_by_name::<Typedef<'_>>(name).is_some();
+        if has("btf_trace_io_uring_submit_req") {
+            Self::SubmitReq
+        } else if has("btf_trace_io_uring_submit_sqe")
+            && btf.type_by_name::<Struct<'_>>("io_cmd_data").is_some()
+        {
+            Self::SubmitSqe
+        } else {
+            Self::SetupOnly
+        }
+    }
+
+    fn describe(self) -> &'static str {
+        match self {
+            Self::SetupOnly => {
+                "sys_exit: io_uring_setup only (requests are seen from Linux 6.0 on)"
+            }
+            Self::SubmitSqe => "tp_btf: io_uring_submit_sqe",
+            Self::SubmitReq => "tp_btf: io_uring_submit_req",
+        }
+    }
 }
 
 impl Capabilities {
@@ -52,6 +92,7 @@ impl Capabilities {
                 .is_ok_and(|modules| modules.trim().split(',').any(|module| module == "bpf")),
             preemptible_tracepoints: fs::read_to_string("/proc/sys/kernel/osrelease")
                 .is_ok_and(|release| major_version(&release).is_some_and(|major| major >= 7)),
+            io_uring: IoUring::detect(&btf),
             small_memory: fs::read_to_string("/proc/meminfo")
                 .is_ok_and(|text| total_memory_kb(&text).is_some_and(|kb| kb < SMALL_MEMORY_KB)),
         })
@@ -88,6 +129,9 @@ impl Capabilities {
                     "the OpenSSL family only (no attach cookies)",
                 ),
             ),
+            ("acts".into(), "tp_btf: sys_exit, signal_generate".into()),
+            ("stdio".into(), "tp_btf: sys_exit".into()),
+            ("io_uring".into(), self.io_uring.describe().into()),
             (
                 "memory".into(),
                 yes_no(

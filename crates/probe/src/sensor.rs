@@ -15,6 +15,7 @@ use libbpf_rs::skel::{OpenSkel, SkelBuilder};
 use libbpf_rs::{Iter, Link, MapHandle, MapType, ProgramAttachType, TracepointCategory};
 use zerocopy::FromBytes;
 
+use crate::capability::IoUring;
 pub use crate::control::Totals;
 use crate::control::{KernelControl, Sweeper};
 use crate::hold::Holder;
@@ -83,10 +84,22 @@ impl Sensor {
             (&programs.process_sched_process_exit, "sched_process_exit"),
             (&programs.network_inet_sock_set_state, "inet_sock_set_state"),
             (&programs.network_tcp_destroy_sock, "tcp_destroy_sock"),
+            (&programs.syscalls_signal_generate, "signal_generate"),
         ] {
             let link = program
                 .attach_trace()
                 .map_err(ProbeError::kernel(format!("attach `{name}`")))?;
+            self.links.push(link);
+        }
+        let requests = match self.capabilities.io_uring {
+            IoUring::SetupOnly => None,
+            IoUring::SubmitSqe => Some(&programs.syscalls_io_uring_submit_sqe),
+            IoUring::SubmitReq => Some(&programs.syscalls_io_uring_submit_req),
+        };
+        if let Some(program) = requests {
+            let link = program
+                .attach_trace()
+                .map_err(ProbeError::kernel("attach to io_uring's requests"))?;
             self.links.push(link);
         }
         let link = if self.capabilities.preemptible_tracepoints {
@@ -329,7 +342,9 @@ pub(crate) fn open_programs(
         .open(object)
         .map_err(ProbeError::kernel("open the kernel programs"))?;
     if let Some(rodata) = open.maps.rodata_data.as_deref_mut() {
-        syscalls::fill(&mut rodata.operations);
+        syscalls::fill(&mut rodata.operations, syscalls::OPERATIONS);
+        syscalls::fill(&mut rodata.operations_32, syscalls::OPERATIONS_32);
+        syscalls::fill_shapes(&mut rodata.act_shapes);
         rodata.has_task_btf = capabilities.task_btf;
         rodata.is_preemptible = capabilities.preemptible_tracepoints;
     }
@@ -359,6 +374,14 @@ pub(crate) fn open_programs(
     ] {
         program.set_autoload(capabilities.attach_cookie);
     }
+    let uring = capabilities.io_uring;
+    let programs = &mut open.progs;
+    programs
+        .syscalls_io_uring_submit_sqe
+        .set_autoload(uring == IoUring::SubmitSqe);
+    programs
+        .syscalls_io_uring_submit_req
+        .set_autoload(uring == IoUring::SubmitReq);
     let as_event = capabilities.preemptible_tracepoints;
     open.progs.syscalls_sys_exit.set_autoload(!as_event);
     open.progs.syscalls_sys_exit_event.set_autoload(as_event);

@@ -159,6 +159,7 @@ mod tests {
                 path: exe.into(),
                 ..FileRef::default()
             },
+            exe_deleted: false,
             filename: String::new(),
             argv: argv.iter().map(|&argument| argument.to_owned()).collect(),
             argv_cut: false,

@@ -27,6 +27,8 @@ pub const EV_TLS_HELLO: u32 = 18;
 pub const EV_FILE_USE: u32 = 16;
 pub const EV_CHANNEL_OPEN: u32 = 19;
 pub const EV_CHANNEL_DATA: u32 = 20;
+pub const EV_ACT: u32 = 21;
+pub const EV_DNS: u32 = 22;
 
 // enum event_class
 pub const CLASS_PROCESS: u32 = 0;
@@ -50,6 +52,7 @@ pub const REC_ARGV_CUT: u32 = 2;
 pub const REC_INHERITED: u32 = 4;
 pub const REC_DIRECTORY: u32 = 8;
 pub const REC_NEW_IMAGE: u32 = 32;
+pub const REC_DELETED: u32 = 64;
 pub const REC_MORE: u32 = 16;
 
 // enum file_access
@@ -107,6 +110,8 @@ pub const WIRE_ARGV_CHUNK_BYTES: u32 = 16384;
 pub const WIRE_TLS_CHUNK_BYTES: u32 = 16384;
 pub const WIRE_HELLO_BYTES: u32 = 2048;
 pub const WIRE_CHANNEL_CHUNK_BYTES: u32 = 16384;
+pub const WIRE_DNS_BYTES: u32 = 1536;
+pub const WIRE_TEXT_BYTES: u32 = 256;
 
 // enum channel_kind
 pub const CHANNEL_PIPE: u32 = 0;
@@ -142,6 +147,82 @@ pub const OP_WRITEV: u32 = 19;
 pub const OP_RECVFROM: u32 = 20;
 pub const OP_RECVMSG: u32 = 21;
 pub const OP_SENDMSG: u32 = 22;
+pub const OP_SENDMMSG: u32 = 23;
+pub const OP_RECVMMSG: u32 = 24;
+pub const OP_SPLICE: u32 = 25;
+pub const OP_TEE: u32 = 26;
+pub const OP_VMSPLICE: u32 = 27;
+pub const OP_IOCTL: u32 = 28;
+pub const OP_BIND: u32 = 29;
+pub const OP_CLONE: u32 = 30;
+pub const OP_CLONE3: u32 = 31;
+pub const OP_MPROTECT: u32 = 32;
+pub const OP_SOCKET: u32 = 33;
+pub const OP_ACTS: u32 = 40;
+pub const OP_PTRACE: u32 = 40;
+pub const OP_PROCESS_VM_READV: u32 = 41;
+pub const OP_PROCESS_VM_WRITEV: u32 = 42;
+pub const OP_PIDFD_GETFD: u32 = 43;
+pub const OP_SETUID: u32 = 50;
+pub const OP_SETGID: u32 = 51;
+pub const OP_SETREUID: u32 = 52;
+pub const OP_SETREGID: u32 = 53;
+pub const OP_SETRESUID: u32 = 54;
+pub const OP_SETRESGID: u32 = 55;
+pub const OP_SETFSUID: u32 = 56;
+pub const OP_SETFSGID: u32 = 57;
+pub const OP_SETGROUPS: u32 = 58;
+pub const OP_CAPSET: u32 = 59;
+pub const OP_CREDENTIALS_LAST: u32 = 59;
+pub const OP_LINK: u32 = 60;
+pub const OP_LINKAT: u32 = 61;
+pub const OP_SYMLINK: u32 = 62;
+pub const OP_SYMLINKAT: u32 = 63;
+pub const OP_CHMOD: u32 = 64;
+pub const OP_FCHMOD: u32 = 65;
+pub const OP_FCHMODAT: u32 = 66;
+pub const OP_CHOWN: u32 = 67;
+pub const OP_FCHOWN: u32 = 68;
+pub const OP_FCHOWNAT: u32 = 69;
+pub const OP_SETXATTR: u32 = 70;
+pub const OP_FSETXATTR: u32 = 71;
+pub const OP_REMOVEXATTR: u32 = 72;
+pub const OP_FREMOVEXATTR: u32 = 73;
+pub const OP_TRUNCATE: u32 = 74;
+pub const OP_FTRUNCATE: u32 = 75;
+pub const OP_MKDIR: u32 = 76;
+pub const OP_MKDIRAT: u32 = 77;
+pub const OP_MKNOD: u32 = 78;
+pub const OP_MKNODAT: u32 = 79;
+pub const OP_CHROOT: u32 = 90;
+pub const OP_PIVOT_ROOT: u32 = 91;
+pub const OP_UNSHARE: u32 = 92;
+pub const OP_SETNS: u32 = 93;
+pub const OP_NEW_NAMESPACES: u32 = 94;
+pub const OP_MOUNT: u32 = 100;
+pub const OP_UMOUNT: u32 = 101;
+pub const OP_MOVE_MOUNT: u32 = 102;
+pub const OP_OPEN_TREE: u32 = 103;
+pub const OP_FSOPEN: u32 = 104;
+pub const OP_FSCONFIG: u32 = 105;
+pub const OP_FSMOUNT: u32 = 106;
+pub const OP_FSPICK: u32 = 107;
+pub const OP_MOUNT_SETATTR: u32 = 108;
+pub const OP_INIT_MODULE: u32 = 110;
+pub const OP_FINIT_MODULE: u32 = 111;
+pub const OP_DELETE_MODULE: u32 = 112;
+pub const OP_KEXEC_LOAD: u32 = 113;
+pub const OP_KEXEC_FILE_LOAD: u32 = 114;
+pub const OP_BPF: u32 = 115;
+pub const OP_PERF_EVENT_OPEN: u32 = 116;
+pub const OP_IO_URING_SETUP: u32 = 117;
+pub const OP_IO_URING: u32 = 118;
+pub const OP_SIGNAL: u32 = 120;
+pub const OP_PASS: u32 = 121;
+pub const OP_UNIX_CONNECT: u32 = 122;
+pub const OP_OTHER_SOCKET: u32 = 123;
+pub const OP_MAP: u32 = 124;
+pub const OP_COUNT: u32 = 128;
 
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, FromBytes, Immutable, IntoBytes, KnownLayout)]
@@ -572,6 +653,76 @@ const _: () = assert!(size_of::<channel_key>() == 16);
 const _: () = assert!(offset_of!(channel_key, ino) == 0);
 const _: () = assert!(offset_of!(channel_key, channel) == 8);
 const _: () = assert!(offset_of!(channel_key, received) == 12);
+
+// enum act_argument
+pub const ARGUMENT_RESULT: u32 = 7;
+
+// enum passing
+pub const PASSED_SENT: u32 = 0;
+pub const PASSED_RECEIVED: u32 = 1;
+pub const PASSED_BY_PIDFD: u32 = 2;
+
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, FromBytes, Immutable, IntoBytes, KnownLayout)]
+pub struct act_rec {
+    pub header: rec_header,
+    pub operation: u32,
+    pub error: i32,
+    pub arguments: [u64; 4],
+    pub file: file_id,
+    pub name: name_ref,
+    pub other: name_ref,
+    pub path_bytes: u32,
+    pub text_bytes: u32,
+}
+const _: () = assert!(size_of::<act_rec>() == 128);
+const _: () = assert!(offset_of!(act_rec, header) == 0);
+const _: () = assert!(offset_of!(act_rec, operation) == 48);
+const _: () = assert!(offset_of!(act_rec, error) == 52);
+const _: () = assert!(offset_of!(act_rec, arguments) == 56);
+const _: () = assert!(offset_of!(act_rec, file) == 88);
+const _: () = assert!(offset_of!(act_rec, name) == 104);
+const _: () = assert!(offset_of!(act_rec, other) == 112);
+const _: () = assert!(offset_of!(act_rec, path_bytes) == 120);
+const _: () = assert!(offset_of!(act_rec, text_bytes) == 124);
+
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, FromBytes, Immutable, IntoBytes, KnownLayout)]
+pub struct act_shape {
+    pub fd: u8,
+    pub directory: u8,
+    pub name: u8,
+    pub other_directory: u8,
+    pub other: u8,
+    pub text: u8,
+    pub failed_too: u8,
+    pub reserved: u8,
+}
+const _: () = assert!(size_of::<act_shape>() == 8);
+const _: () = assert!(offset_of!(act_shape, fd) == 0);
+const _: () = assert!(offset_of!(act_shape, directory) == 1);
+const _: () = assert!(offset_of!(act_shape, name) == 2);
+const _: () = assert!(offset_of!(act_shape, other_directory) == 3);
+const _: () = assert!(offset_of!(act_shape, other) == 4);
+const _: () = assert!(offset_of!(act_shape, text) == 5);
+const _: () = assert!(offset_of!(act_shape, failed_too) == 6);
+const _: () = assert!(offset_of!(act_shape, reserved) == 7);
+
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, FromBytes, Immutable, IntoBytes, KnownLayout)]
+pub struct dns_rec {
+    pub header: rec_header,
+    pub server: socket_address,
+    pub bytes: u32,
+    pub received: u32,
+    pub reserved: u32,
+}
+const _: () = assert!(size_of::<dns_rec>() == 80);
+const _: () = assert!(offset_of!(dns_rec, header) == 0);
+const _: () = assert!(offset_of!(dns_rec, server) == 48);
+const _: () = assert!(offset_of!(dns_rec, bytes) == 68);
+const _: () = assert!(offset_of!(dns_rec, received) == 72);
+const _: () = assert!(offset_of!(dns_rec, reserved) == 76);
 
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, FromBytes, Immutable, IntoBytes, KnownLayout)]

@@ -4,6 +4,7 @@
 //! for themselves; an argument vector too long for one record and the numbered chunks of a TLS stream
 //! need memory, which [`Decoder`] holds and bounds.
 
+mod act;
 mod channel;
 mod file;
 mod network;
@@ -109,6 +110,8 @@ const KINDS: &[(u32, Handler)] = &[
     (wire::EV_TLS_HELLO, tls::hello),
     (wire::EV_CHANNEL_OPEN, channel::open),
     (wire::EV_CHANNEL_DATA, channel::data),
+    (wire::EV_ACT, act::act),
+    (wire::EV_DNS, act::dns),
 ];
 
 /// Turns records, in the order of their times, into items.
@@ -258,7 +261,7 @@ mod tests {
         /// Whatever the bytes, the decoder answers, and counts what it was given.
         #[test]
         fn no_bytes_break_it(
-            kind in 0_u16..24,
+            kind in 0_u16..26,
             class in 0_u8..6,
             flags: u8,
             words in proptest::collection::vec(any::<u64>(), 0..64),

@@ -16,7 +16,7 @@ const IPPROTO_TCP: u32 = 6;
 const IPPROTO_UDP: u32 = 17;
 
 /// An address; none for a family that is not one of the two. An IPv4 address in IPv6 form is IPv4.
-fn address(raw: &socket_address) -> Option<SocketAddr> {
+pub(super) fn address(raw: &socket_address) -> Option<SocketAddr> {
     let ip = match raw.family {
         AF_INET => {
             let [a, b, c, d, ..] = raw.bytes;

@@ -104,6 +104,7 @@ pub(super) fn exec(
                 start_ns: record.parent_start_ns,
             },
             exe: path::file(&record.exe, exe, has_flag(header, wire::REC_PATH_CUT)),
+            exe_deleted: has_flag(header, wire::REC_DELETED),
             interpreter: (!interpreter.is_empty() && interpreter != filename)
                 .then_some(interpreter),
             filename,

@@ -204,6 +204,7 @@ fn describe(body: &EventBody) -> Option<Map<String, Value>> {
         EventBody::ProcessTrace(trace) => attributes([
             ("agentsight.operation", trace.operation.clone().into()),
             ("agentsight.target.pid", trace.target.tgid.into()),
+            ("agentsight.errno", trace.error.into()),
         ]),
         EventBody::ProcessCredentials(now) => attributes([
             ("agentsight.operation", now.operation.clone().into()),
@@ -317,6 +318,7 @@ fn kernel_attributes(act: &KernelAct) -> Map<String, Value> {
         [
             ("agentsight.operation", Value::from(act.operation.clone())),
             ("agentsight.name", act.name.clone().into()),
+            ("agentsight.errno", act.error.into()),
             (
                 "agentsight.arguments",
                 Some(&act.arguments)

@@ -41,6 +41,10 @@ pub(super) fn exec_attributes(process: &ProcessRecord, exec: &ExecRecord) -> Map
         ("process.real_user.id", exec.uid.into()),
         ("agentsight.process.filename", filename.into()),
         (
+            "agentsight.process.executable.deleted",
+            exec.exe_deleted.then_some(true).into(),
+        ),
+        (
             "agentsight.process.args_cut",
             exec.argv_cut.then_some(true).into(),
         ),

@@ -22,6 +22,8 @@ pub(crate) struct ExecRecord {
     pub(crate) seq: u64,
     pub(crate) time: KTime,
     pub(crate) exe: FileRef,
+    /// Whether `exe` has no name in any directory.
+    pub(crate) exe_deleted: bool,
     /// What was passed to `execve`: for a script, the script.
     pub(crate) filename: String,
     pub(crate) argv: Vec<String>,
@@ -143,6 +145,7 @@ impl ProcessTable {
             seq,
             time,
             exe: exec.exe.clone(),
+            exe_deleted: exec.exe_deleted,
             filename: exec.filename.clone(),
             argv,
             argv_cut: cut || exec.argv_truncated.is_some(),
@@ -174,6 +177,7 @@ impl ProcessTable {
                 seq,
                 time,
                 exe: seen.exe.clone(),
+                exe_deleted: false,
                 filename: String::new(),
                 argv,
                 argv_cut,
