@@ -654,6 +654,18 @@ const _: () = assert!(offset_of!(channel_key, ino) == 0);
 const _: () = assert!(offset_of!(channel_key, channel) == 8);
 const _: () = assert!(offset_of!(channel_key, received) == 12);
 
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, FromBytes, Immutable, IntoBytes, KnownLayout)]
+pub struct image_written_item {
+    pub file: file_id,
+    pub tgid: u32,
+    pub path_bytes: u32,
+}
+const _: () = assert!(size_of::<image_written_item>() == 24);
+const _: () = assert!(offset_of!(image_written_item, file) == 0);
+const _: () = assert!(offset_of!(image_written_item, tgid) == 16);
+const _: () = assert!(offset_of!(image_written_item, path_bytes) == 20);
+
 // enum act_argument
 pub const ARGUMENT_RESULT: u32 = 7;
 
@@ -723,18 +735,6 @@ const _: () = assert!(offset_of!(dns_rec, server) == 48);
 const _: () = assert!(offset_of!(dns_rec, bytes) == 68);
 const _: () = assert!(offset_of!(dns_rec, received) == 72);
 const _: () = assert!(offset_of!(dns_rec, reserved) == 76);
-
-#[repr(C)]
-#[derive(Clone, Copy, Debug, Default, FromBytes, Immutable, IntoBytes, KnownLayout)]
-pub struct image_written_item {
-    pub file: file_id,
-    pub tgid: u32,
-    pub path_bytes: u32,
-}
-const _: () = assert!(size_of::<image_written_item>() == 24);
-const _: () = assert!(offset_of!(image_written_item, file) == 0);
-const _: () = assert!(offset_of!(image_written_item, tgid) == 16);
-const _: () = assert!(offset_of!(image_written_item, path_bytes) == 20);
 
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, FromBytes, Immutable, IntoBytes, KnownLayout)]
