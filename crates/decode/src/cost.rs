@@ -84,6 +84,7 @@ mod tests {
             cache_read_input_tokens: Some(read),
             cache_creation_input_tokens: Some(write),
             reasoning_output_tokens: None,
+            ..Usage::default()
         }
     }
 

@@ -27,6 +27,8 @@ pub(crate) enum Problem {
     Malformed,
     /// It holds more values than the limit.
     TooLarge,
+    /// Parts of it were given up, because they are not what was sent.
+    Damaged,
 }
 
 /// What was read of a document.
@@ -82,6 +84,13 @@ pub(crate) fn parse_or_text(text: String) -> Value {
 pub(crate) fn looks_like_document(bytes: &[u8]) -> bool {
     let bytes = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes);
     matches!(bytes.trim_ascii_start().first(), Some(b'{' | b'['))
+}
+
+/// Whether an object is followed by another one.
+pub(crate) fn is_sequence(bytes: &[u8]) -> bool {
+    let end = container_end(bytes);
+    let rest = end.and_then(|end| bytes.get(end..)).unwrap_or_default();
+    rest.trim_ascii_start().first() == Some(&b'{')
 }
 
 struct Parser<'a> {

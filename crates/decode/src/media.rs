@@ -52,7 +52,7 @@ pub(crate) fn strip(value: &mut Value, parts: &mut Vec<PartInfo>) {
             let bare = text.len() >= MIN_BARE_BASE64 && is_base64(text);
             if bare || data_url(text).is_some() {
                 let info = describe_encoded(text, None);
-                *value = to_value(&info);
+                *value = to_value(&info, None);
                 parts.extend(info.mime_type.is_some().then_some(info));
             }
         }
@@ -63,14 +63,18 @@ pub(crate) fn strip(value: &mut Value, parts: &mut Vec<PartInfo>) {
 }
 
 /// The form in which a blob stands inside a value.
-fn to_value(info: &PartInfo) -> Value {
-    json!({
+pub(crate) fn to_value(info: &PartInfo, filename: Option<&str>) -> Value {
+    let mut value = json!({
         "type": "blob",
         "modality": info.modality,
         "mime_type": info.mime_type,
         "bytes": info.bytes,
         "sha256": info.sha256,
-    })
+    });
+    if let (Some(filename), Some(map)) = (filename, value.as_object_mut()) {
+        map.insert("filename".to_owned(), filename.into());
+    }
+    value
 }
 
 /// Media type and base64 digits of a `data:` URL.
@@ -99,17 +103,29 @@ fn describe(digits: &str, declared: Option<&str>) -> PartInfo {
         let room = HEAD_BYTES.saturating_sub(head.len());
         head.extend_from_slice(piece.get(..room).unwrap_or(piece));
     });
+    known(&head, bytes, hexadecimal(&digest.finalize()), declared)
+}
+
+/// Describes content whose size and digest are known, by its first bytes.
+pub(crate) fn known(head: &[u8], bytes: u64, sha256: String, declared: Option<&str>) -> PartInfo {
     let declared = declared.filter(|name| !name.is_empty());
-    let mime_type = sniff(&head).or(declared);
-    let size = dimensions(&head);
+    let mime_type = sniff(head).or(declared);
+    let size = dimensions(head);
     PartInfo {
         modality: modality(mime_type.unwrap_or_default()).to_owned(),
         mime_type: mime_type.map(str::to_ascii_lowercase),
         bytes,
-        sha256: hexadecimal(&digest.finalize()),
+        sha256,
         width: size.map(|(width, _)| u64::from(width)),
         height: size.map(|(_, height)| u64::from(height)),
     }
+}
+
+/// The bytes that base64 stands for, up to the first character that is none.
+pub(crate) fn bytes_of(digits: &str) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    decode(digits, &mut |piece| bytes.extend_from_slice(piece));
+    bytes
 }
 
 /// Decodes base64 of either alphabet, up to the first character that is none.
@@ -153,7 +169,7 @@ pub(crate) fn modality(mime_type: &str) -> &'static str {
 
 /// The type that the first bytes tell.
 fn sniff(head: &[u8]) -> Option<&'static str> {
-    const MAGIC: [(usize, &[u8], &str); 16] = [
+    const MAGIC: [(usize, &[u8], &str); 18] = [
         (0, b"\x89PNG\r\n\x1a\n", "image/png"),
         (0, b"\xff\xd8\xff", "image/jpeg"),
         (0, b"GIF8", "image/gif"),
@@ -163,6 +179,8 @@ fn sniff(head: &[u8]) -> Option<&'static str> {
         (4, b"ftypheic", "image/heic"),
         (8, b"WAVE", "audio/wav"),
         (0, b"ID3", "audio/mpeg"),
+        (0, b"\xff\xfb", "audio/mpeg"),
+        (0, b"\xff\xf3", "audio/mpeg"),
         (0, b"fLaC", "audio/flac"),
         (0, b"OggS", "audio/ogg"),
         (4, b"ftypM4A", "audio/mp4"),

@@ -3,7 +3,9 @@
 
 mod support;
 
-use agentsight_decode::http::{Connection, Exchange, Fault, Flaw, Headers, Limits, StartLine};
+use agentsight_decode::http::{
+    Connection, Exchange, Fault, Flaw, Headers, Limits, StartLine, grpc,
+};
 use agentsight_model::Direction::{self, Received, Sent};
 use agentsight_model::KTime;
 use support::{Script, decode, frame, gzip, message, play, received, runs, sent};
@@ -582,5 +584,40 @@ fn who_joins_anywhere_finds_the_next_frame() {
                 .count();
             assert!(found >= later, "{run} {at}: {found} of {later}");
         }
+    }
+}
+
+/// A call of gRPC: its messages cross the frames that carry them, and its status comes last.
+#[test]
+fn calls_of_grpc_are_named_and_have_a_status() {
+    let request = block(&[
+        (":method", "POST"),
+        (":path", "/xai_api.Chat/GetCompletionChunk"),
+        ("content-type", "application/grpc+proto"),
+    ]);
+    let response = block(&[(":status", "200"), ("content-type", "application/grpc")]);
+    let trailers = block(&[("grpc-status", "8"), ("grpc-message", "slow%20down")]);
+    let script = vec![
+        sent(hello()),
+        sent(frame(HEADERS, END_HEADERS, 1, &request)),
+        sent(frame(DATA, END_STREAM, 1, b"\0\0\0\0\x03abc")),
+        received(frame(SETTINGS, 0, 0, &[])),
+        received(frame(HEADERS, END_HEADERS, 1, &response)),
+        received(frame(DATA, 0, 1, b"\0\0\0\0\x02a")),
+        received(frame(DATA, 0, 1, b"b\x01\0\0\0\x01c")),
+        received(frame(HEADERS, WHOLE, 1, &trailers)),
+    ];
+    for pieces in [&[][..], &[1], &[7, 3]] {
+        let (exchanges, _) = play(&script, pieces, Limits::default());
+        let call = grpc::call_of(&exchanges[0]).unwrap();
+        assert_eq!(call.service, "xai_api.Chat");
+        assert_eq!(call.method, "GetCompletionChunk");
+        assert_eq!((call.request_messages, call.response_messages), (1, 2));
+        assert_eq!(call.compressed_messages, 1);
+        assert_eq!(
+            (call.status, call.message.as_deref()),
+            (Some(8), Some("slow down"))
+        );
+        assert!(call.complete);
     }
 }

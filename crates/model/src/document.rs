@@ -171,6 +171,9 @@ pub struct CallResponse {
     pub messages: Vec<Message>,
     /// The body.
     pub body: BodyInfo,
+    /// What else the answer says of itself, as sent: what it cost, who served it, how long it took.
+    #[serde(default, skip_serializing_if = "Map::is_empty")]
+    pub extra: Map<String, Value>,
 }
 
 /// A tool call that a model asked for.

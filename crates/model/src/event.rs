@@ -493,6 +493,32 @@ pub struct HttpExchange {
     pub ended: KTime,
     /// Whether both messages were seen whole.
     pub complete: bool,
+    /// What it says as a call of gRPC, if it is one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub grpc: Option<GrpcCall>,
+}
+
+/// A call of gRPC.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct GrpcCall {
+    /// The service with its package, such as `xai_api.Chat`; empty if its path was not seen.
+    pub service: String,
+    /// The method, such as `GetCompletion`.
+    pub method: String,
+    /// Messages sent by the client, as far as they were seen whole.
+    pub request_messages: u64,
+    /// Messages sent by the server, as far as they were seen whole.
+    pub response_messages: u64,
+    /// Of both, compressed ones.
+    pub compressed_messages: u64,
+    /// `grpc-status`: 0 is success; absent if it was not seen.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub status: Option<u32>,
+    /// `grpc-message`, with secrets replaced.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub message: Option<String>,
+    /// Whether every message was seen whole.
+    pub complete: bool,
 }
 
 /// A TLS connection of the tree.

@@ -26,10 +26,10 @@ pub use acts::{
     ProcessTrace,
 };
 pub use event::{
-    Access, Event, EventBody, FileDelete, FileOpen, FileRef, FileRename, FileUse, HttpExchange,
-    NetworkAccept, NetworkClose, NetworkConnect, NetworkListen, NetworkProtocol, ProcessExec,
-    ProcessExit, ProcessFork, ProcessSeen, ResourceUse, SessionEnd, SessionStart, StreamEnd,
-    TlsConnection, Truncated,
+    Access, Event, EventBody, FileDelete, FileOpen, FileRef, FileRename, FileUse, GrpcCall,
+    HttpExchange, NetworkAccept, NetworkClose, NetworkConnect, NetworkListen, NetworkProtocol,
+    ProcessExec, ProcessExit, ProcessFork, ProcessSeen, ResourceUse, SessionEnd, SessionStart,
+    StreamEnd, TlsConnection, Truncated,
 };
 pub use ids::{KTime, ProcessKey, ProcessKeyError, SocketId, WallClock};
 pub use llm::{

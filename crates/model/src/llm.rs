@@ -18,7 +18,8 @@ pub struct LlmCall {
     pub model: Option<String>,
     /// Model that was asked for.
     pub request_model: Option<String>,
-    /// `gen_ai.operation.name`: `chat`, `generate_content`, `text_completion`, `embeddings`.
+    /// `gen_ai.operation.name`: `chat`, `generate_content`, `text_completion`, `embeddings`; and our own
+    /// `count_tokens`, which asks what a request would cost.
     pub operation: String,
     /// The process that called.
     pub process: ProcessKey,
@@ -76,6 +77,10 @@ pub struct LlmResponse {
     pub id: Option<String>,
     /// The body that carried it.
     pub body: BodyInfo,
+    /// What else the answer says of itself, as sent: what it cost, who served it, how long it took, and
+    /// counts beyond those of [`Usage`].
+    #[serde(default, skip_serializing_if = "Map::is_empty")]
+    pub extra: Map<String, Value>,
 }
 
 /// Facts about a body, of its decoded form (transfer and content coding removed) before redaction.
@@ -209,6 +214,9 @@ pub struct Usage {
     pub cache_creation_input_tokens: Option<u64>,
     /// `gen_ai.usage.reasoning.output_tokens`.
     pub reasoning_output_tokens: Option<u64>,
+    /// Whether the counts are ours, made from the length of the text: the provider gave none.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub estimated: bool,
 }
 
 /// What went wrong with a call.

@@ -137,6 +137,7 @@ fn usage_is_the_scripts_if_it_says() {
         cache_read_input_tokens: Some(1000),
         cache_creation_input_tokens: Some(100),
         reasoning_output_tokens: Some(0),
+        ..Usage::default()
     };
     let server = ModelServer::start(Script::new([Turn::text("x").usage(usage)])).unwrap();
     let mut client = Client::connect(&server);

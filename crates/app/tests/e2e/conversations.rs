@@ -28,6 +28,7 @@ fn script() -> Script {
                 cache_read_input_tokens: Some(512),
                 cache_creation_input_tokens: Some(0),
                 reasoning_output_tokens: Some(0),
+                ..Usage::default()
             }),
         Turn::text("").tool(ToolRequest::shell(
             "mv notes.txt kept.txt && cp kept.txt copy.txt && rm copy.txt && echo RESULT-e2e-77",

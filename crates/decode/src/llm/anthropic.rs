@@ -6,9 +6,9 @@ use agentsight_model::{Message, Part, ToolDefinition, Usage};
 use serde_json::{Map, Value};
 
 use super::reading::{
-    Draft, Fields, Notes, StreamEvent, into_object, message, other, result_of, tool_call,
+    Context, Draft, Fields, Notes, StreamEvent, into_object, message, other, result_of, tool_call,
 };
-use super::{Context, Fit, Provider, Seen, Stream};
+use super::{Fit, Provider, Seen, Stream, bedrock_converse};
 use crate::media;
 
 pub(super) struct Anthropic;
@@ -69,15 +69,15 @@ impl Provider for Anthropic {
 /// The model in the path that a cloud serves it at: `/model/<model>/invoke` (Bedrock), or
 /// `.../publishers/anthropic/models/<model>:rawPredict` (Vertex AI).
 fn model_in(path: &str) -> Option<String> {
-    let bedrock = path
-        .strip_prefix("/model/")
-        .and_then(|rest| rest.split('/').next());
+    let bedrock = || {
+        path.contains("/invoke")
+            .then(|| bedrock_converse::model_in(path))?
+    };
     let vertex = path
         .rsplit_once("/publishers/anthropic/models/")
         .and_then(|(_, rest)| rest.split(':').next());
-    let model = bedrock.or(vertex).filter(|model| !model.is_empty())?;
-    // Versions of Bedrock's models come after a colon, which clients encode.
-    Some(model.replace("%3A", ":").replace("%3a", ":"))
+    let vertex = vertex.filter(|model| !model.is_empty());
+    vertex.map(str::to_owned).or_else(bedrock)
 }
 
 /// Whether a tool is described as only this dialect does.
@@ -93,6 +93,7 @@ fn read_message(mut body: Map<String, Value>, draft: &mut Draft) {
     draft.finish(body.take_string("stop_reason"));
     if let Value::Object(usage) = body.take("usage") {
         draft.usage = usage_of(&usage);
+        draft.counted = usage;
     }
     let parts = parts_of(body.take("content"), &mut draft.notes);
     draft.answer(parts);
@@ -116,6 +117,7 @@ fn usage_of(usage: &Map<String, Value>) -> Usage {
         cache_read_input_tokens: read,
         cache_creation_input_tokens: created,
         reasoning_output_tokens: details.and_then(|d| d.count("thinking_tokens")),
+        ..Usage::default()
     }
 }
 

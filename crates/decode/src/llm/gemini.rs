@@ -6,8 +6,10 @@ use std::collections::BTreeMap;
 use agentsight_model::{Message, Part, ToolDefinition, Usage};
 use serde_json::{Map, Value};
 
-use super::reading::{Draft, Fields, Notes, StreamEvent, into_object, message, other, push_text};
-use super::{Context, Fit, Provider, Seen, Stream};
+use super::reading::{
+    Context, Draft, Fields, Notes, StreamEvent, into_object, message, other, push_text,
+};
+use super::{Fit, Provider, Seen, Stream};
 use crate::media;
 
 pub(super) struct Gemini;
@@ -50,6 +52,8 @@ impl Provider for Gemini {
             body = inner;
         }
         let model = outer_model.or_else(|| body.take_string("model"));
+        // Questions of tokens name it as the path does.
+        let model = model.map(|name| name.trim_start_matches("models/").to_owned());
         draft.request_model = model.or_else(|| model_in(&seen.path));
         let notes = &mut draft.notes;
         for key in ["systemInstruction", "system_instruction"] {
@@ -89,7 +93,7 @@ fn has_parts(contents: &Value) -> bool {
 }
 
 /// The model in a path such as `/v1beta/models/<model>:generateContent`.
-fn model_in(path: &str) -> Option<String> {
+pub(super) fn model_in(path: &str) -> Option<String> {
     let (_, rest) = path.rsplit_once("/models/")?;
     let model = rest.split(':').next().filter(|model| !model.is_empty())?;
     Some(model.to_owned())
@@ -230,6 +234,7 @@ impl Stream for Assembly {
 
     fn finish(self: Box<Self>, draft: &mut Draft) {
         draft.usage = usage_of(&self.usage);
+        draft.counted = self.usage;
         for candidate in self.candidates.into_values() {
             draft.finish(candidate.finish_reason);
             draft.answer(candidate.parts);
@@ -295,5 +300,6 @@ pub(super) fn usage_of(usage: &Map<String, Value>) -> Usage {
         cache_read_input_tokens: usage.count("cachedContentTokenCount"),
         cache_creation_input_tokens: None,
         reasoning_output_tokens: usage.count("thoughtsTokenCount"),
+        ..Usage::default()
     }
 }

@@ -7,9 +7,10 @@ use serde_json::{Map, Value};
 
 use super::gemini::{message_of, parts_of, result_of, tools_of, usage_of};
 use super::reading::{
-    Draft, Fields, Pieces, StreamEvent, any_message, into_object, message, messages_in, push_text,
+    Context, Draft, Fields, Pieces, StreamEvent, any_message, into_object, message, messages_in,
+    push_text,
 };
-use super::{Context, Fit, Provider, Seen, Stream};
+use super::{Fit, Provider, Seen, Stream};
 
 /// Messages of the client, in the spellings that are in use.
 const ASKS: [(&str, &str); 4] = [
@@ -198,6 +199,7 @@ impl Stream for Assembly {
             self.usage.insert("candidatesTokenCount".to_owned(), count);
         }
         draft.usage = usage_of(&self.usage);
+        draft.counted = self.usage.clone();
         if !self.transcript.is_empty() {
             push_text(&mut self.parts, self.transcript, false);
         }

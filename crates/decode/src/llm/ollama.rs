@@ -7,9 +7,10 @@ use agentsight_model::{Message, Part, ToolDefinition, Usage};
 use serde_json::{Map, Value};
 
 use super::reading::{
-    Draft, Fields, Notes, StreamEvent, into_object, into_text, message, push_text, tool_call,
+    Context, Draft, Fields, Notes, StreamEvent, into_object, into_text, message, push_text,
+    tool_call,
 };
-use super::{Context, Fit, Provider, Seen, Stream};
+use super::{Fit, Provider, Seen, Stream};
 use crate::media;
 
 pub(super) struct Ollama;

@@ -6,10 +6,12 @@ use std::collections::BTreeMap;
 use agentsight_model::{Message, Part, ToolDefinition, Usage};
 use serde_json::{Map, Value};
 
+use super::reading::vendor;
 use super::reading::{
-    DONE, Draft, Fields, Notes, StreamEvent, into_object, into_text, other, result_of, tool_call,
+    Context, DONE, Draft, Fields, Notes, StreamEvent, into_object, into_text, other, result_of,
+    tool_call,
 };
-use super::{Context, Fit, Provider, Seen, Stream, reading};
+use super::{Fit, Provider, Seen, Stream, reading};
 use crate::media;
 
 pub(super) struct OpenAiChat;
@@ -37,8 +39,9 @@ impl Provider for OpenAiChat {
         }
     }
 
-    fn read_request(&self, mut body: Map<String, Value>, _: &Context, draft: &mut Draft) {
-        draft.request_model = body.take_string("model");
+    fn read_request(&self, mut body: Map<String, Value>, seen: &Context, draft: &mut Draft) {
+        let model = body.take_string("model");
+        draft.request_model = model.or_else(|| deployment_in(&seen.path));
         draft.operation = "chat";
         for message in body.take_list("messages") {
             let message = reading::message(message, &mut draft.notes, message_of);
@@ -76,6 +79,17 @@ impl Provider for OpenAiChat {
     }
 }
 
+/// What servers add beside the choices and is worth keeping: who answered, at which price, how fast.
+const SAID: [&str; 7] = [
+    "citations",
+    "provider",
+    "search_results",
+    "service_tier",
+    "system_fingerprint",
+    "timings",
+    "x_groq",
+];
+
 fn has_roles(messages: &Value) -> bool {
     let Some(messages) = messages.as_array() else {
         return false;
@@ -83,6 +97,13 @@ fn has_roles(messages: &Value) -> bool {
     messages
         .iter()
         .all(|message| message.get("role").is_some_and(Value::is_string))
+}
+
+/// The deployment in a path of Azure, such as `/openai/deployments/<name>/chat/completions`.
+pub(super) fn deployment_in(path: &str) -> Option<String> {
+    let (_, rest) = path.split_once("/deployments/")?;
+    let (name, _) = rest.split_once('/')?;
+    (!name.is_empty()).then(|| name.to_owned())
 }
 
 /// Whether tools are described, or called, as only this dialect does.
@@ -104,8 +125,13 @@ fn read_frame(body: &Map<String, Value>, draft: &mut Draft) {
     let text = |key: &str| Some(body.text(key).to_owned()).filter(|text| !text.is_empty());
     draft.response.id = draft.response.id.take().or_else(|| text("id"));
     draft.response_model = draft.response_model.take().or_else(|| text("model"));
-    if let Some(usage) = body.get("usage").and_then(Value::as_object) {
+    draft.vendor = draft.vendor.or_else(|| vendor::by_shape(body));
+    draft.keep(body, &SAID);
+    let groq = || body.get("x_groq")?.get("usage");
+    let usage = body.get("usage").filter(|usage| usage.is_object());
+    if let Some(usage) = usage.or_else(groq).and_then(Value::as_object) {
         draft.usage = usage_of(usage);
+        draft.counted = usage.clone();
     }
 }
 
@@ -125,6 +151,7 @@ fn usage_of(usage: &Map<String, Value>) -> Usage {
             .or_else(|| usage.count("prompt_cache_hit_tokens")),
         cache_creation_input_tokens: detail("prompt_tokens_details", "cache_write_tokens"),
         reasoning_output_tokens: reasoning,
+        ..Usage::default()
     }
 }
 
@@ -260,6 +287,9 @@ fn content_part(part: Value, notes: &mut Notes) -> Part {
         "refusal" => Part::Text {
             content: part.take_text("refusal"),
         },
+        "thinking" => Part::Reasoning {
+            content: thinking_in(&mut part),
+        },
         "image_url" | "video_url" | "audio_url" => {
             let url = match part.take(&kind) {
                 Value::Object(mut inner) => inner.take_text("url"),
@@ -287,6 +317,17 @@ fn content_part(part: Value, notes: &mut Notes) -> Part {
         }
         _ => other(&kind, Value::Object(part), notes),
     }
+}
+
+/// The text of a thought of Mistral's models, which is a list of texts.
+fn thinking_in(part: &mut Map<String, Value>) -> String {
+    let texts = part.take_list("thinking").into_iter();
+    texts
+        .map(|item| match item {
+            Value::Object(mut item) => item.take_text("text"),
+            item => into_text(item),
+        })
+        .collect()
 }
 
 /// Streamed choices, put together.
@@ -357,7 +398,7 @@ impl Choice {
         self.reasoning.extend(reasoning);
         match delta.take("content") {
             Value::String(text) => self.content.push_str(&text),
-            Value::Array(parts) => self.whole.extend(parts),
+            Value::Array(parts) => parts.into_iter().for_each(|part| self.take_part(part)),
             _ => {}
         }
         self.refusal.extend(delta.take_string("refusal"));
@@ -367,6 +408,19 @@ impl Choice {
         }
         if let Value::Object(function) = delta.take("function_call") {
             self.function.get_or_insert_default().take(function);
+        }
+    }
+
+    /// Adds a piece of content that has a type. Texts and thoughts are joined, others come whole.
+    fn take_part(&mut self, part: Value) {
+        match part {
+            Value::Object(mut part) if part.text("type") == "text" => {
+                self.content.push_str(&part.take_text("text"));
+            }
+            Value::Object(mut part) if part.text("type") == "thinking" => {
+                self.reasoning.push_str(&thinking_in(&mut part));
+            }
+            part => self.whole.push(part),
         }
     }
 

@@ -8,9 +8,10 @@ use serde_json::{Map, Value};
 
 use super::openai_responses::{self as responses, tool_of};
 use super::reading::{
-    Draft, Fields, Notes, Pieces, StreamEvent, any_message, into_object, message, messages_in,
+    Context, Draft, Fields, Notes, Pieces, StreamEvent, any_message, into_object, message,
+    messages_in,
 };
-use super::{Context, Fit, Provider, Seen, Stream};
+use super::{Fit, Provider, Seen, Stream};
 
 /// What audio is where nothing else is said: 24 kHz, 16 bits.
 const AUDIO: &str = "audio/pcm";

@@ -6,10 +6,10 @@ use agentsight_model::{Message, Part, ToolDefinition, Usage};
 use serde_json::{Map, Value, json};
 
 use super::reading::{
-    Draft, Fields, Notes, StreamEvent, error_of, into_object, into_text, message, other, result_of,
-    tool_call,
+    Context, Draft, Fields, Notes, StreamEvent, error_of, into_object, into_text, message, other,
+    result_of, tool_call,
 };
-use super::{Context, Fit, Provider, Seen, Stream};
+use super::{Fit, Provider, Seen, Stream};
 use crate::media;
 
 pub(super) struct OpenAiResponses;
@@ -87,7 +87,9 @@ fn read_response(mut body: Map<String, Value>, items: Vec<Value>, draft: &mut Dr
     draft.response_model = body.take_string("model");
     if let Value::Object(usage) = body.take("usage") {
         draft.usage = usage_of(&usage);
+        draft.counted = usage;
     }
+    draft.keep(&body, &["service_tier"]);
     let status = body.take_string("status");
     let mut details = body.take_object("incomplete_details");
     // A response in progress has not finished for any reason yet.
@@ -115,6 +117,7 @@ fn usage_of(usage: &Map<String, Value>) -> Usage {
         cache_read_input_tokens: detail("input_tokens_details", "cached_tokens"),
         cache_creation_input_tokens: detail("input_tokens_details", "cache_write_tokens"),
         reasoning_output_tokens: detail("output_tokens_details", "reasoning_tokens"),
+        ..Usage::default()
     }
 }
 

@@ -22,6 +22,7 @@ impl Redactor {
             .for_each(|tool| self.tool(tool));
         self.object(&mut call.request.parameters);
         self.messages(&mut call.response.messages);
+        self.object(&mut call.response.extra);
         if let Some(id) = &mut call.response.id {
             self.string(id);
         }

@@ -19,11 +19,11 @@ mod patterns;
 use std::borrow::Cow;
 use std::ops::Range;
 
-use agentsight_model::HttpExchange;
+use agentsight_model::{GrpcCall, HttpExchange};
 use serde_json::{Map, Value};
 use sha2::{Digest, Sha256};
 
-use crate::http::{Exchange, Headers, Message};
+use crate::http::{Exchange, Headers, Message, grpc};
 use crate::text::hexadecimal;
 use patterns::{Found, find, has_mark, is_secret_name, is_secret_parameter, kind_of};
 
@@ -180,7 +180,15 @@ impl Redactor {
             response_bytes: response.map_or(0, |response| response.body.info.bytes),
             ended: exchange.ended(),
             complete: exchange.is_complete(),
+            grpc: grpc::call_of(exchange).map(|call| self.grpc(call)),
         }
+    }
+
+    fn grpc(&self, mut call: GrpcCall) -> GrpcCall {
+        let names = [&mut call.service, &mut call.method];
+        let texts = names.into_iter().chain(&mut call.message);
+        texts.for_each(|text| self.string(text));
+        call
     }
 
     fn string(&self, text: &mut String) {

@@ -144,6 +144,7 @@ fn without_content(call: &LlmCall) -> LlmCall {
             messages: Vec::new(),
             id: call.response.id.clone(),
             body: call.response.body.clone(),
+            extra: call.response.extra.clone(),
         },
         finish_reasons: call.finish_reasons.clone(),
         usage: call.usage,

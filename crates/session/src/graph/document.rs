@@ -231,6 +231,7 @@ fn call(stored: &StoredCall, clock: Clock) -> Call {
                 .map(|message| (**message).clone())
                 .collect(),
             body: call.response.body.clone(),
+            extra: call.response.extra.clone(),
         },
         finish_reasons: call.finish_reasons.clone(),
         usage: call.usage,

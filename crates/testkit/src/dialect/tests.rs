@@ -21,6 +21,7 @@ fn answer(delta_chars: usize) -> Answer {
             cache_read_input_tokens: Some(100),
             cache_creation_input_tokens: Some(5),
             reasoning_output_tokens: Some(10),
+            ..Usage::default()
         },
         finish_reason: "whatever",
         delta_chars,

@@ -273,5 +273,6 @@ fn estimated_usage(request_bytes: usize, text: &str, calls: &[CalledTool]) -> Us
         cache_read_input_tokens: Some(0),
         cache_creation_input_tokens: Some(0),
         reasoning_output_tokens: Some(0),
+        ..Usage::default()
     }
 }

@@ -4,6 +4,7 @@ use agentsight_model::{LlmError, LlmRequest, LlmResponse, Message, Part, PartInf
 use serde_json::{Map, Value};
 
 use super::fields::{Fields, into_object, into_text};
+use super::usage;
 use crate::{json, media};
 
 /// What a provider fills in.
@@ -16,6 +17,10 @@ pub(crate) struct Draft {
     pub(crate) operation: &'static str,
     pub(crate) finish_reasons: Vec<String>,
     pub(crate) usage: Usage,
+    /// The counts as the provider gave them.
+    pub(crate) counted: Map<String, Value>,
+    /// Who serves the dialect, where the answer tells.
+    pub(crate) vendor: Option<&'static str>,
     pub(crate) error: Option<LlmError>,
     pub(crate) notes: Notes,
     /// Whether the answer went on to the dialect's own end mark.
@@ -53,6 +58,26 @@ impl Draft {
     /// Notes what the provider says went wrong.
     pub(crate) fn fail(&mut self, value: Value, status: Option<u16>) {
         self.error.get_or_insert_with(|| error_of(value, status));
+    }
+
+    /// Notes what an answer says of itself under `keys`, unless it is nothing.
+    pub(crate) fn keep(&mut self, body: &Map<String, Value>, keys: &[&str]) {
+        let said = keys.iter().filter_map(|key| Some((*key, body.get(*key)?)));
+        for (key, value) in said.filter(|(_, value)| !value.is_null()) {
+            self.response.extra.insert(key.to_owned(), value.clone());
+        }
+    }
+
+    /// Keeps the counts that [`Usage`] has no field for, and estimates those that no one gave.
+    pub(crate) fn settle_usage(&mut self) {
+        let rest = usage::remainder(std::mem::take(&mut self.counted));
+        if !rest.is_empty() {
+            let extra = &mut self.response.extra;
+            extra.insert("usage".to_owned(), Value::Object(rest));
+        }
+        if let Some(estimate) = usage::estimate(self) {
+            self.usage = estimate;
+        }
     }
 
     /// Notes why the model stopped.

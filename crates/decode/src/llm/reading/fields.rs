@@ -40,6 +40,8 @@ pub(crate) trait Fields {
     fn take_object(&mut self, key: &str) -> Map<String, Value>;
     /// Removes the first of some fields that is a string and not empty.
     fn take_first_string(&mut self, keys: &[&str]) -> Option<String>;
+    /// Removes the first of some fields that is an object; empty if there is none.
+    fn take_first_object(&mut self, keys: &[&str]) -> Map<String, Value>;
     /// Removes a field as text, whatever it is; empty if there is none.
     fn take_text(&mut self, key: &str) -> String;
     /// The field, if it is a string.
@@ -70,6 +72,14 @@ impl Fields for Map<String, Value> {
 
     fn take_first_string(&mut self, keys: &[&str]) -> Option<String> {
         keys.iter().find_map(|key| self.take_string(key))
+    }
+
+    fn take_first_object(&mut self, keys: &[&str]) -> Map<String, Value> {
+        let found = keys.iter().map(|key| self.take_object(key));
+        found
+            .into_iter()
+            .find(|map| !map.is_empty())
+            .unwrap_or_default()
     }
 
     fn take_text(&mut self, key: &str) -> String {

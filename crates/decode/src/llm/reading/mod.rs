@@ -1,16 +1,25 @@
 //! What all providers share: bodies as JSON, streams as events, and a call in the making.
 
+pub(crate) mod aws;
 mod draft;
+mod exchange;
 mod fields;
+mod form;
 mod socket;
+pub(crate) mod usage;
+pub(crate) mod vendor;
 
 use serde_json::{Map, Value};
 
+use agentsight_model::PartInfo;
+
 use crate::http::sse::{Event, Parser};
-use crate::http::{Body, Message};
+use crate::http::{Body, Message, event_stream};
 use crate::json::{self, Parsed, Problem};
+use crate::media;
 pub(crate) use draft::{Draft, Notes, error_of, message, other, push_text, result_of, tool_call};
-pub(crate) use fields::{Fields, into_object, into_text};
+pub(crate) use exchange::{Context, Reader};
+pub(crate) use fields::{Fields, into_list, into_object, into_text};
 pub(crate) use socket::{Pieces, any_message, messages_in, parse_messages};
 
 /// Bytes of a stream that are parsed before their events are handed on.
@@ -48,14 +57,17 @@ pub(crate) enum Form {
     Events,
     /// JSON documents one after the other: lines, or the messages of a WebSocket.
     Documents,
+    /// An event stream of AWS.
+    EventStream,
     /// Something else.
     Opaque,
 }
 
 /// Media types of documents one after the other.
-const DOCUMENT_TYPES: [&str; 4] = [
+const DOCUMENT_TYPES: [&str; 5] = [
     "application/jsonl",
     "application/ndjson",
+    "application/stream+json",
     "application/x-jsonlines",
     "application/x-ndjson",
 ];
@@ -66,8 +78,11 @@ pub(crate) fn form_of(message: &Message) -> Form {
     let start = start.strip_prefix(b"\xef\xbb\xbf").unwrap_or(start);
     match start.first() {
         Some(b'{') if DOCUMENT_TYPES.contains(&message.media_type().as_str()) => Form::Documents,
+        Some(b'{') if json::is_sequence(start) => Form::Documents,
         Some(b'{') => Form::Object,
         Some(b'[') => Form::List,
+        Some(_) if event_stream::begins(&message.body.bytes) => Form::EventStream,
+        Some(_) if message.media_type() == event_stream::MEDIA_TYPE => Form::EventStream,
         Some(_) if message.media_type() == "text/event-stream" => Form::Events,
         Some(_)
             if [&b"data:"[..], b"event:", b"id:", b":"]
@@ -77,6 +92,35 @@ pub(crate) fn form_of(message: &Message) -> Form {
             Form::Events
         }
         _ => Form::Opaque,
+    }
+}
+
+/// An answer that is neither JSON nor a stream of it.
+#[derive(Debug)]
+pub(crate) struct Content {
+    /// What it is.
+    pub(crate) info: PartInfo,
+    /// The text, if it is text.
+    pub(crate) text: Option<String>,
+    /// Whether all of it was seen.
+    pub(crate) complete: bool,
+}
+
+impl Content {
+    /// The content of a message; `None` if there is none.
+    fn of(message: &Message) -> Option<Self> {
+        let body = &message.body;
+        if body.info.bytes == 0 {
+            return None;
+        }
+        let media_type = message.media_type();
+        let is_text = media_type.starts_with("text/");
+        let (bytes, sha256) = (body.info.bytes, body.info.sha256.clone());
+        Some(Self {
+            info: media::known(&body.bytes, bytes, sha256, Some(&media_type)),
+            text: is_text.then(|| String::from_utf8_lossy(&body.bytes).into_owned()),
+            complete: body.info.complete,
+        })
     }
 }
 
@@ -90,8 +134,9 @@ pub(crate) fn parse_body(body: &Body) -> Parsed {
     parsed
 }
 
-/// Hands the events of a stream to `take`, in order. Ends early where `take` says so.
-pub(crate) fn each_event(body: &Body, take: &mut dyn FnMut(StreamEvent) -> bool) {
+/// Hands the events of a stream to `take`, in order. Ends early where `take` says so. Gives how many were
+/// given up, because they are too long or bytes are missing.
+pub(crate) fn each_event(body: &Body, take: &mut dyn FnMut(StreamEvent) -> bool) -> u64 {
     let mut parser = Parser::default();
     let mut events = Vec::new();
     let mut from = 0;
@@ -105,7 +150,7 @@ pub(crate) fn each_event(body: &Body, take: &mut dyn FnMut(StreamEvent) -> bool)
             parser.push(piece, &mut events);
             for event in events.drain(..) {
                 if !take(parse_event(event)) {
-                    return;
+                    return parser.dropped_count();
                 }
             }
         }
@@ -114,6 +159,7 @@ pub(crate) fn each_event(body: &Body, take: &mut dyn FnMut(StreamEvent) -> bool)
         }
         from = gap;
     }
+    let dropped_count = parser.dropped_count();
     // Many clients take an event that the end of the stream cut off, if it is whole otherwise.
     if let Some(last) = parser.finish() {
         let parsed = json::parse(last.data.as_bytes());
@@ -121,6 +167,7 @@ pub(crate) fn each_event(body: &Body, take: &mut dyn FnMut(StreamEvent) -> bool)
             take(parse_event(last));
         }
     }
+    dropped_count
 }
 
 /// Hands documents that stand one after the other to `take`, in order, but for those that are not
