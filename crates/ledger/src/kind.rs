@@ -41,6 +41,7 @@ const KINDS: &[&str] = &[
     "network.dns",
     "network.unix",
     "network.socket",
+    "llm.message",
 ];
 
 /// The number of an event kind. Kinds without a number are [`Kind::OTHER`].

@@ -147,6 +147,36 @@ pub struct Call {
     pub error: Option<LlmError>,
     /// Content that is not text.
     pub parts: Vec<PartInfo>,
+    /// Its place in a conversation; absent if its request has no messages.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub thread: Option<CallThread>,
+}
+
+/// A call's place in a conversation: requests of which each repeats what was said before.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CallThread {
+    /// Id of the conversation within the session: `conversation-<n>`.
+    pub conversation: String,
+    /// Which request of the conversation it is, from 1. A retry has the number of what it repeats.
+    pub turn: u64,
+    /// The call that it continues.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub previous: Option<String>,
+    /// The call whose answer began this conversation, by a tool call whose arguments hold its first
+    /// prompt: the conversation of a sub-agent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub parent_call: Option<String>,
+    /// That tool call.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub parent_tool_call: Option<String>,
+    /// Position in `request.messages` of the first message that neither the previous request nor its
+    /// answer had.
+    pub new_messages_from: u64,
+    /// What sets it apart from the call that it continues: `retry` (the same request again),
+    /// `model_switch`, `system_change`, `tools_change`, `compaction` (an answer of the conversation stands
+    /// for its history), `history_edit` (messages were changed or left out).
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub changes: Vec<String>,
 }
 
 /// What was asked of a model.

@@ -7,8 +7,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     DropReason, EventClass, FileAttributes, FileLink, FileMap, FilePass, FileTruncate, IpcPipe,
-    KTime, KernelAct, LlmCall, Loss, NetworkDns, NetworkSocket, NetworkUnix, ProcessCredentials,
-    ProcessKey, ProcessSignal, ProcessTrace, SocketId, WallClock,
+    KTime, KernelAct, LlmCall, LlmContent, Loss, NetworkDns, NetworkSocket, NetworkUnix,
+    ProcessCredentials, ProcessKey, ProcessSignal, ProcessTrace, SocketId, WallClock,
 };
 
 /// One thing that happened, with its time and the process that did it.
@@ -126,6 +126,9 @@ pub enum EventBody {
     /// A conversation with a model.
     #[serde(rename = "llm.call")]
     LlmCall(Box<LlmCall>),
+    /// A message, or another piece of conversations, that later [`LlmCall`]s refer to.
+    #[serde(rename = "llm.message")]
+    LlmContent(Box<LlmContent>),
     /// An HTTP exchange that is no conversation with a model.
     #[serde(rename = "http.exchange")]
     HttpExchange(Box<HttpExchange>),
@@ -177,6 +180,7 @@ impl EventBody {
             Self::NetworkListen(_) => "network.listen",
             Self::NetworkClose(_) => "network.close",
             Self::LlmCall(_) => "llm.call",
+            Self::LlmContent(_) => "llm.message",
             Self::HttpExchange(_) => "http.exchange",
             Self::TlsConnection(_) => "tls.connection",
             Self::StreamEnd(_) => "stream.end",
@@ -613,6 +617,7 @@ mod tests {
             usage: crate::Usage::default(),
             error: None,
             parts: Vec::new(),
+            content: None,
         };
         let event = Event {
             time: KTime(3),

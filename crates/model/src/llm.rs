@@ -51,6 +51,56 @@ pub struct LlmCall {
     /// The pieces that are not text, of request and answer.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub parts: Vec<PartInfo>,
+    /// Where messages, system instructions and tools lie, if they are not in the call itself: a ledger
+    /// keeps each of them once, in an `llm.message` record before the first call that has it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub content: Option<Box<ContentRefs>>,
+}
+
+/// Names the content of a call by its digests. The request's messages are the first `shared` ones of the
+/// request of `base`, followed by `messages`: so what a turn adds to the record is as large as what it
+/// adds to the conversation.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ContentRefs {
+    /// Id of an earlier call of the session whose request begins in the same way.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub base: Option<String>,
+    /// How many of its messages come first.
+    #[serde(default)]
+    pub shared: u64,
+    /// Digests of the messages that follow.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub messages: Vec<String>,
+    /// Digest of the system instructions; absent if there are none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub system: Option<String>,
+    /// Digest of the tools offered; absent if there are none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tools: Option<String>,
+    /// Digests of the answer's messages.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub answers: Vec<String>,
+}
+
+/// A piece of conversations that calls refer to.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct LlmContent {
+    /// SHA-256, in hexadecimal, of the piece as compact JSON: what stands under its name in `content`.
+    pub sha256: String,
+    /// The piece.
+    pub content: ContentPiece,
+}
+
+/// What calls have in common with each other.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ContentPiece {
+    /// One message.
+    Message(Message),
+    /// All system instructions of a call.
+    System(Vec<Part>),
+    /// All tools that a call offers.
+    Tools(Vec<ToolDefinition>),
 }
 
 /// What was asked of a model.

@@ -1,7 +1,8 @@
 //! From captured bytes and events to the story of one session: which process came from which, which
 //! files and sockets it used, what was said to models, and which tool call caused what.
 //!
-//! [`Assembler`] turns captured plaintext into events, before they go to the ledger. [`SessionGraph`]
+//! [`Assembler`] turns captured plaintext into events, before they go to the ledger. [`Deduplicator`] keeps
+//! what conversations repeat out of it. [`SessionGraph`]
 //! takes events in ledger order, live or replayed, and gives the session document. Both are pure functions
 //! of what they are given: no clock, no file, no randomness. Everything may have been shaped by a hostile
 //! process, so memory is bounded by [`AssemblerOptions`] and [`GraphLimits`], and what does not fit is
@@ -26,11 +27,13 @@
 
 mod agents;
 mod assembler;
+mod contents;
 mod graph;
 mod intent;
 mod tls_watch;
 mod tool;
 
 pub use assembler::{Assembler, AssemblerOptions};
+pub use contents::Deduplicator;
 pub use graph::{GraphLimits, SessionGraph};
 pub use tls_watch::TlsWatch;

@@ -61,12 +61,15 @@ pub(super) fn write(page: &mut Page, index: &Index<'_>) {
     }
 }
 
-/// The first line that the user last said, if it is text.
+/// The first line that the user last said, if it is text and was not said in an earlier turn.
 fn prompt_of(call: &Call) -> Option<String> {
+    let from = call.thread.as_ref().map_or(0, |it| it.new_messages_from);
+    let known = usize::try_from(from).unwrap_or(usize::MAX);
     let user = call
         .request
         .messages
         .iter()
+        .skip(known)
         .rev()
         .find(|message| message.role == "user")?;
     let texts = user.parts.iter().rev().filter_map(|part| match part {
@@ -91,6 +94,9 @@ fn write_call(page: &mut Page, index: &Index<'_>, position: usize, call: &Call) 
     line = line
         .then(Style::Dim, "  ")
         .then(Style::Dim, tokens(&call.usage));
+    for note in thread_notes(index, call) {
+        line = line.note(Style::Dim, note);
+    }
     if let Some(error) = &call.error {
         let status = call
             .status
@@ -112,6 +118,35 @@ fn write_call(page: &mut Page, index: &Index<'_>, position: usize, call: &Call) 
     for (position, tool) in tools.iter().enumerate() {
         write_tool(page, index, tool, position + 1 == tools.len());
     }
+}
+
+/// Which conversation a call is a turn of, if there are several, and how its history differs from what
+/// was said before.
+fn thread_notes(index: &Index<'_>, call: &Call) -> Vec<String> {
+    let Some(thread) = &call.thread else {
+        return Vec::new();
+    };
+    let of_several = index
+        .doc
+        .llm_calls
+        .iter()
+        .filter_map(|call| call.thread.as_ref())
+        .any(|other| other.conversation != thread.conversation);
+    let number = thread.conversation.rsplit('-').next().unwrap_or_default();
+    let place = match &thread.parent_tool_call {
+        Some(_) => format!("sub-agent {number}.{}", thread.turn),
+        None => format!("conversation {number}.{}", thread.turn),
+    };
+    let changes = thread.changes.iter().map(|change| match change.as_str() {
+        "history_edit" => "history edited".to_owned(),
+        "compaction" => "history compacted".to_owned(),
+        other => other.replace('_', " "),
+    });
+    of_several
+        .then_some(place)
+        .into_iter()
+        .chain(changes)
+        .collect()
 }
 
 fn tokens(usage: &Usage) -> String {

@@ -8,11 +8,11 @@ use agentsight_decode::records::{Decoder, Item};
 use agentsight_ledger::{LedgerError, Writer};
 use agentsight_model::document::SessionDocument;
 use agentsight_model::{
-    ClassCounters, DropReason, Event, EventBody, EventClass, KTime, ProcessKey, SessionEnd,
-    SessionStart, SocketId,
+    ClassCounters, DropReason, Event, EventBody, EventClass, KTime, LlmCall, ProcessKey,
+    SessionEnd, SessionStart, SocketId,
 };
 use agentsight_probe::KernelCounters;
-use agentsight_session::{Assembler, AssemblerOptions, SessionGraph, TlsWatch};
+use agentsight_session::{Assembler, AssemblerOptions, Deduplicator, SessionGraph, TlsWatch};
 use anyhow::Context as _;
 
 /// How often written records become visible to readers, and how often they are made to survive a power
@@ -77,6 +77,7 @@ impl Images {
 pub(crate) struct Pipeline {
     decoder: Decoder,
     assembler: Assembler,
+    contents: Deduplicator,
     writer: Writer,
     graph: SessionGraph,
     tls_watch: TlsWatch,
@@ -115,6 +116,7 @@ impl Pipeline {
         let mut pipeline = Self {
             decoder: Decoder::new(agentsight_probe::page_bytes()),
             assembler: Assembler::new(assembler_options),
+            contents: Deduplicator::default(),
             writer,
             graph: SessionGraph::default(),
             tls_watch: TlsWatch::default(),
@@ -222,14 +224,45 @@ impl Pipeline {
             return;
         }
         self.assembler.redact_event(&mut event);
-        match self.writer.append(&event) {
-            Ok(seq) => self.graph.apply(seq, &event),
+        match event.body {
+            EventBody::LlmCall(call) => self.call(event.time, event.process, *call),
+            _ => {
+                self.write(&event);
+            }
+        }
+    }
+
+    /// Writes what a call has that the ledger lacks, then the call.
+    fn call(&mut self, time: KTime, process: ProcessKey, call: LlmCall) {
+        let (pieces, call) = self.contents.split(call);
+        let pieces = pieces
+            .into_iter()
+            .map(|piece| EventBody::LlmContent(Box::new(piece)));
+        for body in pieces.chain([EventBody::LlmCall(Box::new(call))]) {
+            let event = Event {
+                time,
+                process,
+                body,
+            };
+            if !self.write(&event) {
+                // Nothing may refer to what is not there.
+                self.contents.forget();
+            }
+        }
+    }
+
+    /// Whether the event is in the ledger now; if not, it is counted.
+    fn write(&mut self, event: &Event) -> bool {
+        match self.writer.append(event) {
+            Ok(seq) => self.graph.apply(seq, event),
             Err(error) => {
                 self.is_stuck = matches!(error, LedgerError::Io { .. });
                 self.lose(&event.body);
                 self.write_error.get_or_insert(error.into());
+                return false;
             }
         }
+        true
     }
 
     /// Counts a fact that could not be written.
@@ -364,6 +397,10 @@ impl Pipeline {
 }
 
 fn class_of(body: &EventBody) -> Option<EventClass> {
+    if matches!(body, EventBody::LlmContent(_)) {
+        // Part of a call, which is counted.
+        return None;
+    }
     match body.kind().split('.').next() {
         Some("process") => Some(EventClass::Process),
         Some("file") => Some(EventClass::File),

@@ -303,3 +303,50 @@ fn openai_responses_is_seen_as_it_was() {
 fn gemini_is_seen_as_it_was() {
     all_forms_of(Dialect::Gemini);
 }
+
+/// Each request repeats the session so far; the ledger must not.
+#[test]
+#[ignore = "needs root"]
+fn forty_turns_are_stored_once() {
+    const TURNS: usize = 40;
+    let look = "head -c 3000 /dev/urandom | base64 -w 0";
+    let turns = (1..TURNS)
+        .map(|turn| Turn::text(format!("Turn {turn}.")).tool(ToolRequest::shell(look)))
+        .chain([Turn::text("Done.")]);
+    let demo = Demo::start_with(&DemoOptions::default(), Script::new(turns), PROMPT).unwrap();
+    let site = Site::new();
+    site.run(demo.command()).cwd(demo.workspace()).end().ok();
+
+    let session = site.recorded();
+    session.assert_nothing_dropped();
+    let calls = &session.document.llm_calls;
+    assert_eq!(calls.len(), TURNS);
+    let mut sent = 0;
+    for (position, (call, exchange)) in calls.iter().zip(&demo.server().truth()).enumerate() {
+        assert_same_call(call, exchange);
+        sent += call.request.body.bytes;
+        // The prompt, and an answer and a result for each turn.
+        assert_eq!(call.request.messages.len(), 1 + 2 * position);
+        let thread = call.thread.as_ref().unwrap();
+        let turn = u64::try_from(position).unwrap() + 1;
+        assert_eq!(
+            (thread.conversation.as_str(), thread.turn),
+            ("conversation-1", turn)
+        );
+        let (new, all) = (thread.new_messages_from, call.request.messages.len() as u64);
+        assert_eq!(all - new, 1, "a turn brings one result: {thread:?}");
+        assert!(thread.changes.is_empty(), "{thread:?}");
+    }
+    let directory = site
+        .store()
+        .join("sessions")
+        .join(&session.document.session.id);
+    let stored: u64 = std::fs::read_dir(directory)
+        .unwrap()
+        .map(|entry| entry.unwrap().metadata().unwrap().len())
+        .sum();
+    println!("{sent} bytes of requests, {stored} bytes stored");
+    // 4,000 bytes a turn are new; their base64 packs into three quarters. The rest is what was done.
+    assert!(stored < 40 * 10_000, "{stored} bytes are stored");
+    assert!(sent > 5 * stored, "{sent} bytes were sent, {stored} stored");
+}

@@ -174,6 +174,7 @@ pub fn decode(exchange: &Exchange, process: ProcessKey, id: &str) -> Option<LlmC
         usage: draft.usage,
         error: draft.error.or_else(failure),
         parts: draft.notes.parts,
+        content: None,
     })
 }
 

@@ -1,22 +1,24 @@
 //! Conversations with models.
 //!
 //! Each request repeats the whole conversation so far. Kept as they come, a conversation would take
-//! memory in the square of its length; so what a request shares with an earlier one of the same process
-//! (the first messages, the system prompt, the tools) is kept once.
+//! memory in the square of its length; so each message, system prompt and list of tools is kept once, by
+//! its digest. A ledger has them so, too ([`crate::Deduplicator`]); calls that hold their content
+//! themselves, as the first version wrote them, are read as well.
 
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use agentsight_model::{LlmCall, Message, Part, ProcessKey, ToolDefinition};
+use agentsight_model::{
+    ContentPiece, ContentRefs, LlmCall, LlmContent, Message, Part, ToolDefinition,
+};
+use serde::Serialize;
 use serde_json::Value;
 
 use super::budget::Budget;
+use crate::contents::digest;
 
-/// Earlier calls of a process that a request is compared with: its own conversation's last one is among
-/// them unless more than this many sub-agents talk at the same time.
-const RECENT_CALLS: usize = 8;
-
-/// A conversation with a model, of which the shared parts are shared.
+/// A conversation with a model, of which the shared parts are shared: two calls hold the same message
+/// if and only if they hold the same [`Arc`].
 #[derive(Clone, Debug)]
 pub(crate) struct StoredCall {
     /// The call, with the parts below taken out.
@@ -31,8 +33,14 @@ pub(crate) struct StoredCall {
 #[derive(Debug, Default)]
 pub(crate) struct CallLog {
     list: Vec<StoredCall>,
-    recent: HashMap<ProcessKey, Vec<usize>>,
+    by_id: HashMap<String, usize>,
+    messages: HashMap<String, Arc<Message>>,
+    systems: HashMap<String, Arc<Vec<Part>>>,
+    tools: HashMap<String, Arc<Vec<ToolDefinition>>>,
 }
+
+/// What is counted in the document's coverage if a piece is left out or missing.
+const PIECE: &str = "llm.message";
 
 impl CallLog {
     pub(crate) fn all(&self) -> &[StoredCall] {
@@ -43,77 +51,162 @@ impl CallLog {
         self.list.get(position)
     }
 
+    /// Files a piece away that calls refer to.
+    pub(super) fn piece(&mut self, piece: &LlmContent, budget: &mut Budget) {
+        let name = piece.sha256.as_str();
+        match &piece.content {
+            ContentPiece::Message(message) => {
+                self.message(name, Some(message), budget);
+            }
+            ContentPiece::System(system) => {
+                intern(&mut self.systems, name, Some(system), parts_bytes, budget);
+            }
+            ContentPiece::Tools(tools) => {
+                intern(&mut self.tools, name, Some(tools), tools_bytes, budget);
+            }
+        }
+    }
+
     /// Files a call away; gives its position in [`Self::all`].
     pub(super) fn add(&mut self, call: &LlmCall, budget: &mut Budget) -> usize {
-        let (earlier, shared) = self.closest(call);
-        let stored = StoredCall {
-            call: without_content(call),
-            messages: shared_messages(call, earlier, shared, budget),
-            system: match earlier {
-                Some(earlier) if *earlier.system == call.request.system => {
-                    Arc::clone(&earlier.system)
-                }
-                _ => Arc::new(kept(&call.request.system, parts_bytes, budget)),
-            },
-            tools: match earlier {
-                Some(earlier) if *earlier.tools == call.request.tools => Arc::clone(&earlier.tools),
-                _ => Arc::new(kept(&call.request.tools, tools_bytes, budget)),
-            },
-            answers: call
-                .response
+        let refs = call.content.as_deref();
+        let bare = ContentRefs::default();
+        let (request, response) = (&call.request, &call.response);
+        let mut messages = self.shared(refs.unwrap_or(&bare), budget);
+        match refs {
+            Some(refs) => {
+                let named = refs.messages.iter();
+                messages.extend(named.map(|name| self.message(name, None, budget)));
+            }
+            None => {
+                let said = request.messages.iter();
+                messages.extend(said.map(|said| self.message(&digest(said), Some(said), budget)));
+            }
+        }
+        let answers = match refs {
+            Some(refs) => refs
+                .answers
+                .iter()
+                .map(|name| self.message(name, None, budget))
+                .collect(),
+            None => response
                 .messages
                 .iter()
-                .filter(|message| budget.content("llm.message", parts_bytes(&message.parts)))
-                .map(|message| Arc::new(message.clone()))
+                .map(|said| self.message(&digest(said), Some(said), budget))
                 .collect(),
         };
+        let system = name_of(refs, |refs| refs.system.as_ref(), &request.system);
+        let tools = name_of(refs, |refs| refs.tools.as_ref(), &request.tools);
+        let (own_system, own_tools) = match refs {
+            Some(_) => (None, None),
+            None => (Some(&request.system), Some(&request.tools)),
+        };
+        let stored = StoredCall {
+            call: without_content(call),
+            messages,
+            system: system.map_or_else(Arc::default, |name| {
+                intern(&mut self.systems, &name, own_system, parts_bytes, budget)
+            }),
+            tools: tools.map_or_else(Arc::default, |name| {
+                intern(&mut self.tools, &name, own_tools, tools_bytes, budget)
+            }),
+            answers,
+        };
         let position = self.list.len();
+        self.by_id.insert(call.id.clone(), position);
         self.list.push(stored);
-        let recent = self.recent.entry(call.process).or_default();
-        if recent.len() >= RECENT_CALLS {
-            recent.remove(0);
-        }
-        recent.push(position);
         position
     }
 
-    /// The recent call of the same process that shares most messages, and how many. If none shares any,
-    /// the last one, whose tools are likely the same.
-    fn closest(&self, call: &LlmCall) -> (Option<&StoredCall>, usize) {
-        let recent = self.recent.get(&call.process);
-        let mut best = (None, 0);
-        for position in recent.into_iter().flatten() {
-            let Some(earlier) = self.list.get(*position) else {
-                continue;
-            };
-            let shared = earlier
-                .messages
-                .iter()
-                .zip(&call.request.messages)
-                .take_while(|(known, message)| ***known == **message)
-                .count();
-            if shared >= best.1 {
-                best = (Some(earlier), shared);
-            }
+    /// The messages that a call has in common with the one that it refers to.
+    fn shared(&self, refs: &ContentRefs, budget: &mut Budget) -> Vec<Arc<Message>> {
+        let Some(base) = &refs.base else {
+            return Vec::new();
+        };
+        let base = self.by_id.get(base).and_then(|base| self.list.get(*base));
+        let known = base.map_or(&[][..], |base| &base.messages);
+        let shared = usize::try_from(refs.shared).unwrap_or(usize::MAX);
+        let count = shared.min(known.len());
+        // The list itself takes room, which a ledger of a few bytes a call could make large.
+        if !budget.content(PIECE, count.saturating_mul(size_of::<Arc<Message>>())) {
+            return Vec::new();
         }
-        best
+        if count < shared {
+            budget.omit(PIECE);
+        }
+        known.iter().take(count).map(Arc::clone).collect()
+    }
+
+    /// The message of that name; a mark in its place if it is not known or there is no room for it.
+    fn message(&mut self, name: &str, said: Option<&Message>, budget: &mut Budget) -> Arc<Message> {
+        if let Some(known) = self.messages.get(name)
+            && (said.is_none() || !is_missing(known))
+        {
+            return Arc::clone(known);
+        }
+        let bytes = said.map_or(0, |said| parts_bytes(&said.parts));
+        let kept = said.filter(|_| budget.content(PIECE, bytes));
+        if said.is_none() {
+            budget.omit(PIECE);
+        }
+        let message = Arc::new(kept.cloned().unwrap_or_else(missing_message));
+        if budget.record(PIECE) {
+            self.messages.insert(name.to_owned(), Arc::clone(&message));
+        }
+        message
     }
 }
 
-fn shared_messages(
-    call: &LlmCall,
-    earlier: Option<&StoredCall>,
-    shared: usize,
-    budget: &mut Budget,
-) -> Vec<Arc<Message>> {
-    let known = earlier.map_or(&[][..], |earlier| &earlier.messages);
-    let mut messages: Vec<_> = known.iter().take(shared).map(Arc::clone).collect();
-    for message in call.request.messages.iter().skip(shared) {
-        if budget.content("llm.message", parts_bytes(&message.parts)) {
-            messages.push(Arc::new(message.clone()));
-        }
+const MISSING: &str = "agentsight.not_available";
+
+fn is_missing(message: &Message) -> bool {
+    matches!(message.parts.as_slice(), [Part::Other { name, .. }] if name == MISSING)
+}
+
+/// What stands for a message that the ledger does not have (any more), or that found no room.
+fn missing_message() -> Message {
+    Message {
+        role: "unknown".to_owned(),
+        parts: vec![Part::Other {
+            name: MISSING.to_owned(),
+            content: Value::Null,
+        }],
     }
-    messages
+}
+
+/// The digest of system instructions or tools: as referred to, or of the list itself.
+fn name_of<T: Serialize>(
+    refs: Option<&ContentRefs>,
+    field: fn(&ContentRefs) -> Option<&String>,
+    own: &[T],
+) -> Option<String> {
+    match refs {
+        Some(refs) => field(refs).cloned(),
+        None => (!own.is_empty()).then(|| digest(&own)),
+    }
+}
+
+/// The list of that name, which is kept if it is new and there is room for it; else an empty one.
+fn intern<T: Clone>(
+    known: &mut HashMap<String, Arc<Vec<T>>>,
+    name: &str,
+    own: Option<&Vec<T>>,
+    bytes: fn(&[T]) -> usize,
+    budget: &mut Budget,
+) -> Arc<Vec<T>> {
+    if let Some(known) = known.get(name) {
+        return Arc::clone(known);
+    }
+    let Some(own) = own else {
+        budget.omit(PIECE);
+        return Arc::default();
+    };
+    if !budget.content(PIECE, bytes(own)) {
+        return Arc::default();
+    }
+    let list = Arc::new(own.clone());
+    known.insert(name.to_owned(), Arc::clone(&list));
+    list
 }
 
 fn without_content(call: &LlmCall) -> LlmCall {
@@ -150,14 +243,7 @@ fn without_content(call: &LlmCall) -> LlmCall {
         usage: call.usage,
         error: call.error.clone(),
         parts: call.parts.clone(),
-    }
-}
-
-fn kept<T: Clone>(items: &[T], bytes: impl Fn(&[T]) -> usize, budget: &mut Budget) -> Vec<T> {
-    if budget.content("llm.message", bytes(items)) {
-        items.to_vec()
-    } else {
-        Vec::new()
+        content: None,
     }
 }
 

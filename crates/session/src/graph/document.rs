@@ -5,13 +5,13 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use agentsight_decode::cost::list_price_usd;
 use agentsight_model::document::{
-    Agent, AgentName, Call, CallRequest, CallResponse, Coverage, Process, Session, SessionDocument,
-    TlsCoverage, ToolCall,
+    Agent, AgentName, Call, CallRequest, CallResponse, CallThread, Coverage, Process, Session,
+    SessionDocument, TlsCoverage, ToolCall,
 };
 use agentsight_model::{ClassCounters, EventClass, KTime, LlmCall, ProcessKey, WallClock};
 
 use super::calls::StoredCall;
-use super::{ProcessRecord, SessionGraph, ToolCallRecord, actions};
+use super::{ProcessRecord, SessionGraph, ToolCallRecord, actions, threads};
 use crate::agents::{Identity, identify, version_in_path};
 use crate::intent::{CallWords, ProcessLinks, Tree, Windows};
 
@@ -184,15 +184,16 @@ fn process(tree: &Tree<'_>, position: usize, clock: Clock) -> Option<Process> {
 }
 
 fn calls(graph: &SessionGraph, clock: Clock) -> Vec<Call> {
-    let mut order: Vec<&StoredCall> = graph.calls.all().iter().collect();
-    order.sort_by_key(|stored| stored.call.started);
+    let threads = threads::find(graph.calls.all(), graph.tool_calls.all());
+    let mut order: Vec<_> = graph.calls.all().iter().zip(threads).collect();
+    order.sort_by_key(|(stored, _)| stored.call.started);
     order
         .into_iter()
-        .map(|stored| call(stored, clock))
+        .map(|(stored, thread)| call(stored, thread, clock))
         .collect()
 }
 
-fn call(stored: &StoredCall, clock: Clock) -> Call {
+fn call(stored: &StoredCall, thread: Option<CallThread>, clock: Clock) -> Call {
     let call = &stored.call;
     // Milliseconds lose nothing that matters here: 2^53 ns are 104 days.
     #[allow(clippy::cast_precision_loss)]
@@ -238,6 +239,7 @@ fn call(stored: &StoredCall, clock: Clock) -> Call {
         cost_usd: list_price(call, clock),
         error: call.error.clone(),
         parts: call.parts.clone(),
+        thread,
     }
 }
 
@@ -476,7 +478,7 @@ mod tests {
         let clock = Clock(WallClock {
             offset_ns: 1_788_220_800_000_000_000,
         });
-        call(log.get(position).unwrap(), clock).cost_usd
+        call(log.get(position).unwrap(), None, clock).cost_usd
     }
 
     #[test]

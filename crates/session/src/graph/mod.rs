@@ -14,7 +14,9 @@ mod document;
 mod files;
 mod network;
 mod processes;
+mod prompts;
 mod results;
+mod threads;
 mod tls;
 mod tool_calls;
 
@@ -127,6 +129,7 @@ impl SessionGraph {
                 self.network.http(seq, time, process, exchange, budget);
             }
             EventBody::LlmCall(call) => self.llm_call(call),
+            EventBody::LlmContent(piece) => self.calls.piece(piece, budget),
             EventBody::StreamEnd(end) => self.stream_end(end),
             EventBody::Loss(loss) => self.loss(*loss),
             body @ (EventBody::ProcessSignal(_)

@@ -273,6 +273,7 @@ pub fn llm_call(
         usage: Usage::default(),
         error: None,
         parts: Vec::new(),
+        content: None,
     }
 }
 
