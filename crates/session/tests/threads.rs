@@ -253,6 +253,21 @@ fn a_title_made_of_the_first_prompt_is_no_turn() {
 }
 
 #[test]
+fn a_question_of_the_token_count_is_no_turn() {
+    let (mut story, agent) = Story::new();
+    for operation in ["count_tokens", "chat"] {
+        story.llm(agent, vec![user("one")], vec![text("two")]);
+        last_call(&mut story).operation = operation.into();
+    }
+    let calls = calls_of(&story);
+    assert_eq!(calls[0].thread, None);
+    assert_eq!(
+        calls[1].thread.as_ref().map(gist),
+        Some(("conversation-1", 1, 0, vec![]))
+    );
+}
+
+#[test]
 fn a_provider_may_keep_the_history() {
     let (mut story, agent) = Story::new();
     story.llm(agent, vec![user("one")], vec![text("two")]);

@@ -27,6 +27,9 @@ use super::tool_calls::ToolCallRecord;
 /// Earlier calls of a process that a call is compared with.
 const RECENT_CALLS: usize = 32;
 
+/// Operations that carry a conversation's messages without going on with it.
+const NO_TURNS: [&str; 2] = ["count_tokens", "embeddings"];
+
 /// Messages at the beginning of a request that may hold the summary or the prompt that it began with.
 pub(super) const FIRST_MESSAGES: usize = 4;
 
@@ -83,7 +86,8 @@ impl<'a> Finder<'a> {
         let Some(stored) = self.calls.get(position) else {
             return;
         };
-        if stored.messages.is_empty() {
+        let operation = stored.call.operation.as_str();
+        if stored.messages.is_empty() || NO_TURNS.contains(&operation) {
             return;
         }
         let link = self
