@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0 OR BSD-2-Clause */
 /*
  * Acts: on other processes, on names and attributes, on the kernel. What an act is about is said by a table
- * that user space fills, so that a call more is a line more. They have a ring of their own, which no flood of
- * files or bytes can fill.
+ * that user space fills, so that a call more is a line more. Those on names and attributes go with files; the
+ * others have a ring of their own, which no flood of files or bytes can fill.
  */
 #ifndef AGENTSIGHT_ACTS_H
 #define AGENTSIGHT_ACTS_H
@@ -65,13 +65,19 @@ static __always_inline void emit_security(void *record, u32 length)
 		count_refused(CLASS_SECURITY);
 }
 
+static __always_inline bool is_on_name(u32 operation)
+{
+	return operation >= OP_LINK && operation <= OP_MKNODAT;
+}
+
 static __always_inline struct act_rec *begin_act(struct scratch *s, const struct actor *actor,
 						 u32 operation)
 {
+	u8 class = is_on_name(operation) ? CLASS_FILE : CLASS_SECURITY;
 	struct act_rec *rec = (void *)s->bytes;
 
 	__builtin_memset(rec, 0, sizeof(*rec));
-	fill_header(&rec->header, EV_ACT, CLASS_SECURITY, sizeof(*rec), actor->scope, actor->tgid,
+	fill_header(&rec->header, EV_ACT, class, sizeof(*rec), actor->scope, actor->tgid,
 		    actor->tid);
 	rec->operation = operation;
 	return rec;
@@ -165,7 +171,11 @@ __weak __noinline int act(u64 operation)
 	rec->header.flags = flags;
 	rec->header.length = at;
 	barrier_var(at);
-	if (at <= SCRATCH_BYTES)
+	if (at > SCRATCH_BYTES)
+		return 0;
+	if (is_on_name(operation))
+		emit_file(rec, at);
+	else
 		emit_security(rec, at);
 	return 0;
 }

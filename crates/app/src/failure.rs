@@ -97,6 +97,11 @@ fn hint(error: &anyhow::Error) -> Option<String> {
              distributions build it; `agentsight doctor` tells more"
                 .to_owned(),
         ),
+        Some(ProbeError::Caller { .. }) => Some(
+            "run it with sudo as a user who is known here (`getent passwd`), or unset SUDO_UID to run the \
+             command as root"
+                .to_owned(),
+        ),
         Some(ProbeError::Process { .. }) => Some("`ps -e` lists the processes that run".to_owned()),
         _ if is_permission(error) => {
             Some("the store belongs to root: use sudo, or --store with a directory of yours".to_owned())

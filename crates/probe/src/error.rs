@@ -27,6 +27,12 @@ pub enum ProbeError {
         #[source]
         source: libbpf_rs::Error,
     },
+    /// The user on whose behalf `sudo` runs us cannot be found, and must not be taken for root.
+    #[error("SUDO_UID names a user who cannot be looked up: `{uid}`")]
+    Caller {
+        /// What SUDO_UID says.
+        uid: String,
+    },
     /// A process that was named does not exist, or its `/proc` entry makes no sense.
     #[error("failed to read process {pid}")]
     Process {

@@ -11,6 +11,7 @@ use std::process::{Child, Command, ExitStatus};
 use std::sync::atomic::{AtomicI32, AtomicU32, Ordering};
 use std::thread::JoinHandle;
 
+use crate::ProbeError;
 use nix::sys::signal::{SaFlags, SigAction, SigHandler, SigSet, Signal, sigaction};
 use nix::unistd::{Gid, Uid, User, getgrouplist, pipe2};
 
@@ -30,16 +31,27 @@ pub struct RunAs {
 
 impl RunAs {
     /// The user who called `sudo`, if we are root because of that.
-    #[must_use]
-    pub fn sudo_caller() -> Option<Self> {
+    ///
+    /// # Errors
+    /// [`ProbeError::Caller`]: there is one, but who it is cannot be found out.
+    pub fn sudo_caller() -> Result<Option<Self>, ProbeError> {
         if !Uid::effective().is_root() {
-            return None;
+            return Ok(None);
         }
-        let uid: u32 = std::env::var("SUDO_UID").ok()?.parse().ok()?;
-        if uid == 0 {
-            return None;
-        }
-        Self::of(User::from_uid(Uid::from_raw(uid)).ok()??)
+        let Some(text) = std::env::var_os("SUDO_UID") else {
+            return Ok(None);
+        };
+        let found = match text.to_str().and_then(|text| text.parse().ok()) {
+            Some(0) => return Ok(None),
+            Some(uid) => User::from_uid(Uid::from_raw(uid)).ok().flatten(),
+            None => None,
+        };
+        found
+            .and_then(Self::of)
+            .map(Some)
+            .ok_or_else(|| ProbeError::Caller {
+                uid: text.to_string_lossy().into_owned(),
+            })
     }
 
     /// The user that we are.

@@ -85,7 +85,9 @@ pub(crate) fn identify(exec: &ExecRecord) -> Identity {
             };
         }
     }
-    let own = script.unwrap_or(&exec.exe.path);
+    // Under which name it was started says more than what the name leads to: `sh`, and not `dash`.
+    let started_as = Some(exec.filename.as_str()).filter(|name| !name.is_empty());
+    let own = script.or(started_as).unwrap_or(&exec.exe.path);
     Identity {
         name: file_name(own).to_owned(),
         version: None,

@@ -12,7 +12,7 @@ use crate::watch::{Subject, watch};
 
 pub(crate) fn run(arguments: &DemoArgs) -> anyhow::Result<ExitCode> {
     let options = DemoOptions {
-        owner: RunAs::sudo_caller().map(|user| Owner {
+        owner: RunAs::sudo_caller()?.map(|user| Owner {
             uid: user.uid,
             gid: user.gid,
         }),

@@ -87,7 +87,7 @@ fn render(sessions: &[SessionSummary]) -> String {
             "?".to_owned()
         }
     };
-    let rows: Vec<[String; 8]> = sessions
+    let rows: Vec<[String; 11]> = sessions
         .iter()
         .map(|session| {
             let tokens = session
@@ -103,26 +103,72 @@ fn render(sessions: &[SessionSummary]) -> String {
                     .get(..19)
                     .unwrap_or_default()
                     .replace('T', " "),
-                session.status.clone(),
+                duration(session),
+                outcome(session),
                 sanitize(&session.agent).into_owned(),
                 number(session.indexed, session.llm_calls),
                 number(session.indexed, session.tool_calls),
                 number(session.indexed, session.processes),
                 tokens,
+                session
+                    .cost_usd
+                    .map_or("-".to_owned(), |cost| format!("{cost:.4}")),
+                shortened(&sanitize(&session.command.join(" "))),
             ]
         })
         .collect();
     let titles = [
         "SESSION",
         "STARTED (UTC)",
-        "STATUS",
+        "TIME",
+        "END",
         "AGENT",
         "LLM",
         "TOOLS",
         "PROCS",
         "TOKENS",
+        "USD",
+        "COMMAND",
     ];
     table(&titles.map(str::to_owned), &rows)
+}
+
+/// How long the session took, such as `1m04s`.
+fn duration(session: &SessionSummary) -> String {
+    let time = |text: &str| text.parse::<jiff::Timestamp>().ok();
+    let Some(seconds) = time(&session.started_at)
+        .zip(session.ended_at.as_deref().and_then(time))
+        .map(|(start, end)| end.duration_since(start).as_secs())
+    else {
+        return "-".to_owned();
+    };
+    match seconds {
+        0..60 => format!("{seconds}s"),
+        60..3600 => format!("{}m{:02}s", seconds / 60, seconds % 60),
+        _ => format!("{}h{:02}m", seconds / 3600, seconds / 60 % 60),
+    }
+}
+
+/// How the session ended: its exit code, the signal, or that it has not ended in order.
+fn outcome(session: &SessionSummary) -> String {
+    match (session.exit_code, session.signal) {
+        (Some(code), _) => format!("exit {code}"),
+        (None, Some(signal)) => format!("signal {signal}"),
+        (None, None) => session.status.clone(),
+    }
+}
+
+const COMMAND_COLUMNS: usize = 48;
+
+fn shortened(text: &str) -> String {
+    if text.chars().count() <= COMMAND_COLUMNS {
+        return text.to_owned();
+    }
+    let kept: String = text
+        .chars()
+        .take(COMMAND_COLUMNS.saturating_sub(1))
+        .collect();
+    format!("{kept}…")
 }
 
 fn table<const N: usize>(titles: &[String; N], rows: &[[String; N]]) -> String {

@@ -34,6 +34,9 @@ fn probe_errors() -> Vec<ProbeError> {
             action: "attach `sys_exit`".to_owned(),
             source: refused(EACCES).into(),
         },
+        ProbeError::Caller {
+            uid: "54321".to_owned(),
+        },
         ProbeError::Process {
             pid: 42,
             source: io::ErrorKind::NotFound.into(),

@@ -43,7 +43,7 @@ pub(crate) fn watch(subject: &Subject, arguments: &WatchArgs) -> anyhow::Result<
     let mut store = Store::open(&arguments.store.store, Mode::Write)?;
     let json = arguments.json.as_deref().map(JsonOutput::open);
     let json = json.transpose()?;
-    let user = RunAs::sudo_caller();
+    let user = RunAs::sudo_caller()?;
 
     launch::note_signals().context("failed to take over the signals")?;
     let (mut tree, held) = match subject {

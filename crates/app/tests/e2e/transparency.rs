@@ -359,6 +359,21 @@ fn the_command_runs_as_the_user_who_called_sudo() {
 
 #[test]
 #[ignore = "needs root"]
+fn a_caller_who_is_not_known_is_not_taken_for_root() {
+    for uid in ["54321", "x", "-1", ""] {
+        let site = Site::new();
+        let ended = site
+            .run_script("touch made")
+            .env("SUDO_UID", uid)
+            .end()
+            .with_code(1);
+        assert!(ended.stderr.contains("SUDO_UID"), "{}", ended.stderr);
+        assert!(!site.path("work/made").exists());
+    }
+}
+
+#[test]
+#[ignore = "needs root"]
 fn an_agent_of_another_user_is_seen_as_well() {
     let options = DemoOptions {
         owner: Some(Owner {

@@ -132,7 +132,8 @@ fn session_agent(tree: &Tree<'_>, agents: &[FoundAgent], command: &[String]) -> 
     let mut execs = tree
         .order
         .iter()
-        .filter_map(|position| tree.processes.get(*position)?.execs.first());
+        // The last one: `env` and its like are gone once they have run what they are for.
+        .filter_map(|position| tree.processes.get(*position)?.execs.last());
     let name = execs.next().map(|exec| identify(exec).name).or_else(|| {
         let program = command.first()?;
         Some(crate::intent::file_name(program).to_owned())
