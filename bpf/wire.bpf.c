@@ -49,6 +49,7 @@ struct wire_types {
 	struct act_rec act;
 	struct act_shape act_shape;
 	struct dns_rec dns;
+	struct canary_rec canary;
 	struct file_use_key file_use_key;
 	struct file_use file_use;
 	struct socket_use socket_use;

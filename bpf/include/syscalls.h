@@ -42,6 +42,7 @@ enum operation {
 	OP_CLONE3 = 31,
 	OP_MPROTECT = 32, /* to writable code only */
 	OP_SOCKET = 33, /* of other families than IP and unix, and raw ones */
+	OP_CANARY = 34, /* of the monitor; its number is in argument 2 */
 	/* Acts: sent with what they are about, as act_shapes says. */
 	OP_ACTS = 40, /* the first one */
 	OP_PTRACE = 40,

@@ -35,6 +35,7 @@ enum rec_kind {
 	EV_CHANNEL_DATA = 20,
 	EV_ACT = 21, /* an operation of include/syscalls.h, with what it is about */
 	EV_DNS = 22, /* a datagram to or from a name server */
+	EV_CANARY = 23, /* the monitor's own sign that it still sees */
 };
 
 enum event_class {
@@ -320,6 +321,11 @@ struct dns_rec {
 	__u32 bytes;
 	__u32 received;
 	__u32 reserved;
+};
+
+struct canary_rec {
+	struct rec_header header;
+	__u64 number;
 };
 
 /*

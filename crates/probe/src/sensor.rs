@@ -248,6 +248,15 @@ impl Sensor {
         result
     }
 
+    /// Makes a harmless system call that the kernel side answers with a record of this number: if it does not
+    /// come, nothing else does.
+    pub fn sing(&self, number: u32) {
+        const PRIO_PROCESS: libc::c_long = 0;
+        // SAFETY: getpriority(2) takes numbers only; there need not be a process of that number.
+        let _ =
+            unsafe { libc::syscall(syscalls::CANARY, PRIO_PROCESS, libc::c_long::from(number)) };
+    }
+
     /// Detaches all programs: from now on nothing new is recorded. What was recorded can still be read.
     pub fn detach(&mut self) {
         self.holder = None;
@@ -345,6 +354,7 @@ pub(crate) fn open_programs(
         syscalls::fill(&mut rodata.operations, syscalls::OPERATIONS);
         syscalls::fill(&mut rodata.operations_32, syscalls::OPERATIONS_32);
         syscalls::fill_shapes(&mut rodata.act_shapes);
+        rodata.monitor_tgid = std::process::id();
         rodata.has_task_btf = capabilities.task_btf;
         rodata.is_preemptible = capabilities.preemptible_tracepoints;
     }

@@ -121,7 +121,11 @@ pub(crate) const OPERATIONS: &[(libc::c_long, u32)] = &[
     (libc::SYS_bpf, wire::OP_BPF),
     (libc::SYS_perf_event_open, wire::OP_PERF_EVENT_OPEN),
     (libc::SYS_io_uring_setup, wire::OP_IO_URING_SETUP),
+    (CANARY, wire::OP_CANARY),
 ];
+
+/// The call by which the monitor checks that it sees: `getpriority` has no effect.
+pub(crate) const CANARY: libc::c_long = libc::SYS_getpriority;
 
 /// Since Linux 6.6; the same number everywhere.
 const FCHMODAT2: libc::c_long = 452;

@@ -17,7 +17,7 @@ use std::os::unix::fs::{PermissionsExt, symlink};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::Path;
 
-use agentsight_wire::{self as wire, act_rec, dns_rec};
+use agentsight_wire::{self as wire, act_rec, canary_rec, dns_rec};
 use recording::{PART, Recording, watch, watch_part};
 use zerocopy::FromBytes;
 
@@ -176,4 +176,17 @@ fn refused_acts_are_seen_with_their_error() {
         "{mounts:?}"
     );
     assert!(!acts(&recording, wire::OP_UNSHARE).is_empty());
+}
+
+#[test]
+#[ignore = "needs root"]
+fn the_canary_is_heard() {
+    let recording = recording::watch_with(&["sleep", "0.2"], &|sensor| sensor.sing(4711));
+    recording.assert_conserved();
+    let numbers: Vec<u64> = recording
+        .bytes(wire::EV_CANARY)
+        .map(|bytes| canary_rec::read_from_prefix(bytes).unwrap().0.number)
+        .collect();
+    assert!(!numbers.is_empty());
+    assert!(numbers.iter().all(|number| *number == 4711));
 }

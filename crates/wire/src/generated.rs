@@ -29,6 +29,7 @@ pub const EV_CHANNEL_OPEN: u32 = 19;
 pub const EV_CHANNEL_DATA: u32 = 20;
 pub const EV_ACT: u32 = 21;
 pub const EV_DNS: u32 = 22;
+pub const EV_CANARY: u32 = 23;
 
 // enum event_class
 pub const CLASS_PROCESS: u32 = 0;
@@ -158,6 +159,7 @@ pub const OP_CLONE: u32 = 30;
 pub const OP_CLONE3: u32 = 31;
 pub const OP_MPROTECT: u32 = 32;
 pub const OP_SOCKET: u32 = 33;
+pub const OP_CANARY: u32 = 34;
 pub const OP_ACTS: u32 = 40;
 pub const OP_PTRACE: u32 = 40;
 pub const OP_PROCESS_VM_READV: u32 = 41;
@@ -735,6 +737,16 @@ const _: () = assert!(offset_of!(dns_rec, server) == 48);
 const _: () = assert!(offset_of!(dns_rec, bytes) == 68);
 const _: () = assert!(offset_of!(dns_rec, received) == 72);
 const _: () = assert!(offset_of!(dns_rec, reserved) == 76);
+
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, FromBytes, Immutable, IntoBytes, KnownLayout)]
+pub struct canary_rec {
+    pub header: rec_header,
+    pub number: u64,
+}
+const _: () = assert!(size_of::<canary_rec>() == 56);
+const _: () = assert!(offset_of!(canary_rec, header) == 0);
+const _: () = assert!(offset_of!(canary_rec, number) == 48);
 
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, FromBytes, Immutable, IntoBytes, KnownLayout)]

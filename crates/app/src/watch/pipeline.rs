@@ -158,7 +158,7 @@ impl Pipeline {
         match item {
             Item::Payload(payload) => self.assembler.payload(payload, &mut events),
             Item::StreamEnded(end) => self.assembler.end(end, &mut events),
-            Item::Handshake { .. } | Item::Channel(_) => {}
+            Item::Handshake { .. } | Item::Channel(_) | Item::Canary(_) => {}
             Item::Hello {
                 time,
                 process,

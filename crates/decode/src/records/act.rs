@@ -7,7 +7,7 @@ use agentsight_model::{
     FileRef, FileTruncate, KernelAct, NetworkSocket, NetworkUnix, ProcessCredentials, ProcessKey,
     ProcessSignal, ProcessTrace,
 };
-use agentsight_wire::{self as wire, act_rec, dns_rec, rec_header};
+use agentsight_wire::{self as wire, act_rec, canary_rec, dns_rec, rec_header};
 
 use super::{Decoder, Item, RecordError, event, has_flag, network, path};
 use crate::dns as protocol;
@@ -503,6 +503,17 @@ fn family_name(family: u32) -> String {
         _ => return format!("family.{family}"),
     };
     name.to_owned()
+}
+
+pub(super) fn canary(
+    _: &mut Decoder,
+    header: &rec_header,
+    bytes: &[u8],
+    out: &mut Vec<Item>,
+) -> Result<(), RecordError> {
+    let (record, _) = wire::fixed::<canary_rec>(bytes, header.kind)?;
+    out.push(Item::Canary(record.number));
+    Ok(())
 }
 
 pub(super) fn dns(

@@ -33,6 +33,8 @@ pub enum Item {
     Payload(Payload),
     /// Bytes that went through a pipe, a unix socket or a terminal.
     Channel(ChannelData),
+    /// The monitor's own call, by its number: the sensor sees.
+    Canary(u64),
     /// The end of a stream.
     StreamEnded(PayloadEnd),
     /// A TLS handshake ended; `succeeded` says how.
@@ -112,6 +114,7 @@ const KINDS: &[(u32, Handler)] = &[
     (wire::EV_CHANNEL_DATA, channel::data),
     (wire::EV_ACT, act::act),
     (wire::EV_DNS, act::dns),
+    (wire::EV_CANARY, act::canary),
 ];
 
 /// Turns records, in the order of their times, into items.
@@ -261,7 +264,7 @@ mod tests {
         /// Whatever the bytes, the decoder answers, and counts what it was given.
         #[test]
         fn no_bytes_break_it(
-            kind in 0_u16..26,
+            kind in 0_u16..27,
             class in 0_u8..6,
             flags: u8,
             words in proptest::collection::vec(any::<u64>(), 0..64),

@@ -67,6 +67,11 @@ impl Recording {
 }
 
 pub fn watch(argv: &[&str]) -> Recording {
+    watch_with(argv, &|_| {})
+}
+
+/// The same, with something to be done in each round.
+pub fn watch_with(argv: &[&str], each_round: &dyn Fn(&Sensor)) -> Recording {
     let _alone = ONE_AT_A_TIME
         .lock()
         .unwrap_or_else(|error| error.into_inner());
@@ -94,6 +99,7 @@ pub fn watch(argv: &[&str]) -> Recording {
     let deadline = Instant::now() + Duration::from_secs(60);
     while running.try_wait().unwrap().is_none() {
         assert!(Instant::now() < deadline, "the command does not end");
+        each_round(&sensor);
         sensor
             .poll(Duration::from_millis(5), running.ended(), &mut keep)
             .unwrap();
