@@ -1,5 +1,7 @@
 //! Content that is not text: what it is, how large, and its digest. The bytes themselves are not kept.
 
+mod duration;
+
 use agentsight_model::{Part, PartInfo};
 use base64::Engine as _;
 use base64::alphabet::{STANDARD, URL_SAFE};
@@ -109,16 +111,48 @@ fn describe(digits: &str, declared: Option<&str>) -> PartInfo {
 /// Describes content whose size and digest are known, by its first bytes.
 pub(crate) fn known(head: &[u8], bytes: u64, sha256: String, declared: Option<&str>) -> PartInfo {
     let declared = declared.filter(|name| !name.is_empty());
-    let mime_type = sniff(head).or(declared);
+    let sniffed = sniff(head);
+    let mime_type = sniffed.or(declared);
     let size = dimensions(head);
     PartInfo {
         modality: modality(mime_type.unwrap_or_default()).to_owned(),
         mime_type: mime_type.map(str::to_ascii_lowercase),
+        declared_mime_type: declared
+            .zip(sniffed)
+            .filter(|(declared, sniffed)| !is_same_type(declared, sniffed))
+            .map(|(declared, _)| declared.to_ascii_lowercase()),
+        duration_ms: sniffed.and_then(|sniffed| duration::of(sniffed, head, bytes)),
+        file: None,
         bytes,
         sha256,
         width: size.map(|(width, _)| u64::from(width)),
         height: size.map(|(_, height)| u64::from(height)),
     }
+}
+
+/// Whether a declared type is the one that was found, perhaps by another name of it.
+fn is_same_type(declared: &str, sniffed: &str) -> bool {
+    const OTHER_NAMES: [(&str, &str); 10] = [
+        ("application/x-pdf", "application/pdf"),
+        ("audio/m4a", "audio/mp4"),
+        ("audio/mp3", "audio/mpeg"),
+        ("audio/opus", "audio/ogg"),
+        ("audio/wave", "audio/wav"),
+        ("audio/x-flac", "audio/flac"),
+        ("audio/x-m4a", "audio/mp4"),
+        ("audio/x-wav", "audio/wav"),
+        ("image/jpg", "image/jpeg"),
+        ("audio/mpga", "audio/mpeg"),
+    ];
+    let bare = declared.split(';').next().unwrap_or_default().trim();
+    let lower = bare.to_ascii_lowercase();
+    let other = OTHER_NAMES.iter().find(|(name, _)| *name == lower);
+    // Office documents are archives; and what is said of a container may be closer than its first bytes.
+    let is_container = sniffed == "application/zip" && lower.starts_with("application/")
+        || lower == "application/octet-stream"
+        || lower.split_once('/').map(|(_, kind)| kind)
+            == sniffed.split_once('/').map(|(_, kind)| kind);
+    other.map_or(lower.as_str(), |(_, name)| name) == sniffed || is_container
 }
 
 /// The bytes that base64 stands for, up to the first character that is none.
@@ -193,7 +227,10 @@ fn sniff(head: &[u8]) -> Option<&'static str> {
         head.get(*offset..)
             .is_some_and(|bytes| bytes.starts_with(magic))
     });
-    found.map(|(_, _, mime_type)| *mime_type)
+    // A frame of MPEG audio, layer III, without a tag before it.
+    let is_frame = matches!(head, [0xff, second, ..] if second & 0xe6 == 0xe2);
+    let found = found.map(|(_, _, mime_type)| *mime_type);
+    found.or(is_frame.then_some("audio/mpeg"))
 }
 
 /// Width and height of an image, in pixels.
@@ -368,6 +405,16 @@ mod tests {
             (info.mime_type.as_deref(), info.modality.as_str()),
             (Some("application/pdf"), "document")
         );
+        assert_eq!(info.declared_mime_type.as_deref(), Some("image/png"));
+        for (bytes, declared) in [
+            (&b"%PDF-1.7"[..], "application/pdf"),
+            (b"\xff\xd8\xff", "image/jpg"),
+            (b"\xff\xfb\x90\x00", "audio/mp3"),
+            (b"PK\x03\x04", "application/vnd.ms-excel"),
+        ] {
+            let info = describe(&STANDARD.encode(bytes), Some(declared));
+            assert_eq!(info.declared_mime_type, None, "{declared}");
+        }
         let info = describe(&STANDARD.encode(b"?"), Some("Audio/X"));
         assert_eq!(info.mime_type.as_deref(), Some("audio/x"));
     }

@@ -42,6 +42,7 @@ const KINDS: &[&str] = &[
     "network.unix",
     "network.socket",
     "llm.message",
+    "llm.sources",
 ];
 
 /// The number of an event kind. Kinds without a number are [`Kind::OTHER`].

@@ -6,8 +6,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use crate::{
-    BodyInfo, ClassCounters, EventClass, LlmError, Message, Part, PartInfo, ProcessKey,
-    ToolDefinition, Usage,
+    BodyInfo, ClassCounters, ContentSource, EventClass, LlmError, Message, Part, PartInfo,
+    ProcessKey, ToolDefinition, Usage,
 };
 
 /// Everything known about one session.
@@ -150,6 +150,9 @@ pub struct Call {
     /// Its place in a conversation; absent if its request has no messages.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub thread: Option<CallThread>,
+    /// Files of which its new content is the content. What later requests repeat is not listed again.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub sources: Vec<ContentSource>,
 }
 
 /// A call's place in a conversation: requests of which each repeats what was said before.

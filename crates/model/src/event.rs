@@ -7,8 +7,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     DropReason, EventClass, FileAttributes, FileLink, FileMap, FilePass, FileTruncate, IpcPipe,
-    KTime, KernelAct, LlmCall, LlmContent, Loss, NetworkDns, NetworkSocket, NetworkUnix,
-    ProcessCredentials, ProcessKey, ProcessSignal, ProcessTrace, SocketId, WallClock,
+    KTime, KernelAct, LlmCall, LlmContent, LlmSources, Loss, NetworkDns, NetworkSocket,
+    NetworkUnix, ProcessCredentials, ProcessKey, ProcessSignal, ProcessTrace, SocketId, WallClock,
 };
 
 /// One thing that happened, with its time and the process that did it.
@@ -129,6 +129,9 @@ pub enum EventBody {
     /// A message, or another piece of conversations, that later [`LlmCall`]s refer to.
     #[serde(rename = "llm.message")]
     LlmContent(Box<LlmContent>),
+    /// Files that content of a [`LlmCall`] came from.
+    #[serde(rename = "llm.sources")]
+    LlmSources(Box<LlmSources>),
     /// An HTTP exchange that is no conversation with a model.
     #[serde(rename = "http.exchange")]
     HttpExchange(Box<HttpExchange>),
@@ -181,6 +184,7 @@ impl EventBody {
             Self::NetworkClose(_) => "network.close",
             Self::LlmCall(_) => "llm.call",
             Self::LlmContent(_) => "llm.message",
+            Self::LlmSources(_) => "llm.sources",
             Self::HttpExchange(_) => "http.exchange",
             Self::TlsConnection(_) => "tls.connection",
             Self::StreamEnd(_) => "stream.end",
@@ -618,6 +622,7 @@ mod tests {
             error: None,
             parts: Vec::new(),
             content: None,
+            texts: Vec::new(),
         };
         let event = Event {
             time: KTime(3),

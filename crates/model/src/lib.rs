@@ -33,8 +33,9 @@ pub use event::{
 };
 pub use ids::{KTime, ProcessKey, ProcessKeyError, SocketId, WallClock};
 pub use llm::{
-    BodyInfo, ContentPiece, ContentRefs, LlmCall, LlmContent, LlmError, LlmRequest, LlmResponse,
-    Message, Part, PartInfo, ToolDefinition, Usage,
+    BodyInfo, ContentPiece, ContentRefs, ContentSource, LlmCall, LlmContent, LlmError, LlmRequest,
+    LlmResponse, LlmSources, Message, Part, PartInfo, SourceFile, TextDigest, ToolDefinition,
+    Usage,
 };
 pub use loss::{ClassCounters, DropReason, EventClass, Loss};
 pub use payload::{ChannelData, Direction, Payload, PayloadEnd, StreamKey};

@@ -55,6 +55,9 @@ pub struct LlmCall {
     /// keeps each of them once, in an `llm.message` record before the first call that has it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub content: Option<Box<ContentRefs>>,
+    /// Texts of the request as they were sent, on their way to be compared with files.
+    #[serde(skip)]
+    pub texts: Vec<TextDigest>,
 }
 
 /// Names the content of a call by its digests. The request's messages are the first `shared` ones of the
@@ -238,6 +241,9 @@ pub struct PartInfo {
     pub modality: String,
     /// Type, by its first bytes where they tell, else as declared.
     pub mime_type: Option<String>,
+    /// Type as declared, where the first bytes tell another one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub declared_mime_type: Option<String>,
     /// Bytes of the decoded content.
     pub bytes: u64,
     /// SHA-256 of the decoded content, in hexadecimal.
@@ -248,6 +254,74 @@ pub struct PartInfo {
     /// Height in pixels.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub height: Option<u64>,
+    /// How long audio or video takes, in milliseconds, where its first bytes tell.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub duration_ms: Option<u64>,
+    /// The file that the tree read with the same content. In the document only: it is found after the
+    /// call, see [`LlmSources`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub file: Option<SourceFile>,
+}
+
+/// Where content of a conversation comes from: files that the tree had read, with the same bytes. Follows
+/// the call, as files are compared while the session goes on.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LlmSources {
+    /// Id of the call that had the content first.
+    pub call: String,
+    /// What was found, one for each piece of content.
+    pub sources: Vec<ContentSource>,
+    /// Pieces that were not looked for, because there was too much at once.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub unchecked: u64,
+}
+
+/// Content that is the content of a file.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ContentSource {
+    /// `text`, or the modality of a part.
+    pub modality: String,
+    /// Bytes of the file.
+    pub bytes: u64,
+    /// SHA-256 of the file's content, in hexadecimal: for a part, that of the part; for a text, that of
+    /// the text before redaction, with or without a line feed at its end.
+    pub sha256: String,
+    /// For a text, the position of its message in the request.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub message: Option<u64>,
+    /// The file.
+    pub file: SourceFile,
+}
+
+/// A file that content was read from.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SourceFile {
+    /// Its path.
+    pub path: String,
+    /// Its device (the kernel's encoding: major << 20 | minor).
+    pub dev: u64,
+    /// Its inode.
+    pub ino: u64,
+    /// The process that was seen to read it last.
+    pub process: ProcessKey,
+}
+
+/// A text of a request that may be a file's content. Not stored.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TextDigest {
+    /// Position of its message.
+    pub message: u64,
+    /// Bytes of the text.
+    pub bytes: u64,
+    /// SHA-256 of the text before redaction.
+    pub sha256: [u8; 32],
+    /// SHA-256 of the text with a line feed after it: tools often take the last one off.
+    pub with_line_feed: [u8; 32],
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref, reason = "serde wants a reference")]
+fn is_zero(count: &u64) -> bool {
+    *count == 0
 }
 
 /// Tokens of one call. `input_tokens` includes what was read from and written to a cache, and

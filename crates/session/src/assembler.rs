@@ -16,6 +16,8 @@ use agentsight_model::{
 };
 use serde_json::Value;
 
+use crate::texts;
+
 /// How streams are assembled.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
@@ -169,6 +171,10 @@ impl Assembler {
                 self.name(&mut seen.cwd);
             }
             EventBody::FileOpen(open) => self.name(&mut open.file.path),
+            EventBody::LlmSources(found) => found
+                .sources
+                .iter_mut()
+                .for_each(|source| self.name(&mut source.file.path)),
             EventBody::FileDelete(delete) => self.name(&mut delete.file.path),
             EventBody::FileLink(link) => {
                 self.name(&mut link.file.path);
@@ -259,6 +265,7 @@ impl Assembler {
         match call {
             Some(mut call) => {
                 self.calls = number;
+                call.texts = texts::digests(&call.request.messages);
                 self.redactor.call(&mut call);
                 if !self.options.content {
                     withhold_content(&mut call);

@@ -30,6 +30,7 @@ mod assembler;
 mod contents;
 mod graph;
 mod intent;
+mod texts;
 mod tls_watch;
 mod tool;
 

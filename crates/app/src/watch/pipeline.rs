@@ -15,6 +15,8 @@ use agentsight_probe::KernelCounters;
 use agentsight_session::{Assembler, AssemblerOptions, Deduplicator, SessionGraph, TlsWatch};
 use anyhow::Context as _;
 
+use super::lineage::Lineage;
+
 /// How often written records become visible to readers, and how often they are made to survive a power
 /// failure.
 const FLUSH_EVERY: Duration = Duration::from_millis(250);
@@ -78,6 +80,7 @@ pub(crate) struct Pipeline {
     decoder: Decoder,
     assembler: Assembler,
     contents: Deduplicator,
+    lineage: Lineage,
     writer: Writer,
     graph: SessionGraph,
     tls_watch: TlsWatch,
@@ -117,6 +120,7 @@ impl Pipeline {
             decoder: Decoder::new(agentsight_probe::page_bytes()),
             assembler: Assembler::new(assembler_options),
             contents: Deduplicator::default(),
+            lineage: Lineage::default(),
             writer,
             graph: SessionGraph::default(),
             tls_watch: TlsWatch::default(),
@@ -219,6 +223,9 @@ impl Pipeline {
     /// Writes a fact to the ledger and files it away.
     pub(crate) fn fact(&mut self, mut event: Event) {
         self.images.learn(&event);
+        if let EventBody::FileOpen(open) = &event.body {
+            self.lineage.opened(event.process, open);
+        }
         if self.is_stuck {
             self.lose(&event.body);
             return;
@@ -233,7 +240,8 @@ impl Pipeline {
     }
 
     /// Writes what a call has that the ledger lacks, then the call.
-    fn call(&mut self, time: KTime, process: ProcessKey, call: LlmCall) {
+    fn call(&mut self, time: KTime, process: ProcessKey, mut call: LlmCall) {
+        let unasked = self.lineage.ask(time, &mut call);
         let (pieces, call) = self.contents.split(call);
         let pieces = pieces
             .into_iter()
@@ -248,6 +256,9 @@ impl Pipeline {
                 // Nothing may refer to what is not there.
                 self.contents.forget();
             }
+        }
+        if let Some(event) = unasked {
+            self.fact(event);
         }
     }
 
@@ -277,6 +288,9 @@ impl Pipeline {
 
     /// Makes what was written visible and durable, when it is time.
     pub(crate) fn tick(&mut self) {
+        for event in self.lineage.take() {
+            self.fact(event);
+        }
         let now = Instant::now();
         if now.duration_since(self.last_sync) >= SYNC_EVERY {
             self.last_sync = now;
@@ -342,6 +356,9 @@ impl Pipeline {
         for event in events {
             self.fact(event);
         }
+        for event in self.lineage.finish() {
+            self.fact(event);
+        }
         if self.is_stuck {
             let flushed = self.writer.flush();
             self.note(flushed);
@@ -397,8 +414,8 @@ impl Pipeline {
 }
 
 fn class_of(body: &EventBody) -> Option<EventClass> {
-    if matches!(body, EventBody::LlmContent(_)) {
-        // Part of a call, which is counted.
+    if matches!(body, EventBody::LlmContent(_) | EventBody::LlmSources(_)) {
+        // Of a call, which is counted.
         return None;
     }
     match body.kind().split('.').next() {

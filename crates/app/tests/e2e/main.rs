@@ -20,6 +20,7 @@ mod endings;
 mod facts;
 mod faults;
 mod hostile;
+mod lineage;
 mod load;
 mod scope;
 mod secrets;

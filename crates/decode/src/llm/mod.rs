@@ -175,6 +175,7 @@ pub fn decode(exchange: &Exchange, process: ProcessKey, id: &str) -> Option<LlmC
         error: draft.error.or_else(failure),
         parts: draft.notes.parts,
         content: None,
+        texts: Vec::new(),
     })
 }
 

@@ -9,7 +9,8 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use agentsight_model::{
-    ContentPiece, ContentRefs, LlmCall, LlmContent, Message, Part, ToolDefinition,
+    ContentPiece, ContentRefs, ContentSource, LlmCall, LlmContent, LlmSources, Message, Part,
+    ToolDefinition,
 };
 use serde::Serialize;
 use serde_json::Value;
@@ -27,6 +28,8 @@ pub(crate) struct StoredCall {
     pub(crate) system: Arc<Vec<Part>>,
     pub(crate) tools: Arc<Vec<ToolDefinition>>,
     pub(crate) answers: Vec<Arc<Message>>,
+    /// Files that its content came from.
+    pub(crate) sources: Vec<ContentSource>,
 }
 
 /// Every conversation with a model, in ledger order (the order in which they ended).
@@ -38,6 +41,9 @@ pub(crate) struct CallLog {
     systems: HashMap<String, Arc<Vec<Part>>>,
     tools: HashMap<String, Arc<Vec<ToolDefinition>>>,
 }
+
+/// Pieces that one call can have; a record that says more is not believed.
+const MAX_UNCHECKED: u64 = 1 << 16;
 
 /// What is counted in the document's coverage if a piece is left out or missing.
 const PIECE: &str = "llm.message";
@@ -64,6 +70,23 @@ impl CallLog {
             ContentPiece::Tools(tools) => {
                 intern(&mut self.tools, name, Some(tools), tools_bytes, budget);
             }
+        }
+    }
+
+    /// Files away where the content of an earlier call came from.
+    pub(super) fn sources(&mut self, found: &LlmSources, budget: &mut Budget) {
+        let call = self.by_id.get(&found.call).copied();
+        let Some(stored) = call.and_then(|position| self.list.get_mut(position)) else {
+            budget.omit("llm.sources");
+            return;
+        };
+        for source in &found.sources {
+            if budget.record("llm.sources") {
+                stored.sources.push(source.clone());
+            }
+        }
+        for _ in 0..found.unchecked.min(MAX_UNCHECKED) {
+            budget.omit("llm.sources");
         }
     }
 
@@ -111,6 +134,7 @@ impl CallLog {
                 intern(&mut self.tools, &name, own_tools, tools_bytes, budget)
             }),
             answers,
+            sources: Vec::new(),
         };
         let position = self.list.len();
         self.by_id.insert(call.id.clone(), position);
@@ -244,6 +268,7 @@ fn without_content(call: &LlmCall) -> LlmCall {
         error: call.error.clone(),
         parts: call.parts.clone(),
         content: None,
+        texts: Vec::new(),
     }
 }
 

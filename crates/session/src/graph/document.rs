@@ -8,7 +8,10 @@ use agentsight_model::document::{
     Agent, AgentName, Call, CallRequest, CallResponse, CallThread, Coverage, Process, Session,
     SessionDocument, TlsCoverage, ToolCall,
 };
-use agentsight_model::{ClassCounters, EventClass, KTime, LlmCall, ProcessKey, WallClock};
+use agentsight_model::{
+    ClassCounters, ContentSource, EventClass, KTime, LlmCall, PartInfo, ProcessKey, SourceFile,
+    WallClock,
+};
 
 use super::calls::StoredCall;
 use super::{ProcessRecord, SessionGraph, ToolCallRecord, actions, threads};
@@ -239,9 +242,23 @@ fn call(stored: &StoredCall, thread: Option<CallThread>, clock: Clock) -> Call {
         usage: call.usage,
         cost_usd: list_price(call, clock),
         error: call.error.clone(),
-        parts: call.parts.clone(),
+        parts: call
+            .parts
+            .iter()
+            .map(|part| PartInfo {
+                file: file_of(part, &stored.sources),
+                ..part.clone()
+            })
+            .collect(),
         thread,
+        sources: stored.sources.clone(),
     }
+}
+
+/// The file with the content of a part.
+fn file_of(part: &PartInfo, sources: &[ContentSource]) -> Option<SourceFile> {
+    let same = sources.iter().find(|source| source.sha256 == part.sha256);
+    same.map(|source| source.file.clone())
 }
 
 /// The price of a call by the model that answered. Clouds list their prices by the names that are asked

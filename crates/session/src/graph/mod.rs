@@ -130,6 +130,7 @@ impl SessionGraph {
             }
             EventBody::LlmCall(call) => self.llm_call(call),
             EventBody::LlmContent(piece) => self.calls.piece(piece, budget),
+            EventBody::LlmSources(sources) => self.calls.sources(sources, budget),
             EventBody::StreamEnd(end) => self.stream_end(end),
             EventBody::Loss(loss) => self.loss(*loss),
             body @ (EventBody::ProcessSignal(_)

@@ -274,6 +274,7 @@ pub fn llm_call(
         error: None,
         parts: Vec::new(),
         content: None,
+        texts: Vec::new(),
     }
 }
 
