@@ -147,12 +147,17 @@ fn is_same_type(declared: &str, sniffed: &str) -> bool {
     let bare = declared.split(';').next().unwrap_or_default().trim();
     let lower = bare.to_ascii_lowercase();
     let other = OTHER_NAMES.iter().find(|(name, _)| *name == lower);
-    // Office documents are archives; and what is said of a container may be closer than its first bytes.
-    let is_container = sniffed == "application/zip" && lower.starts_with("application/")
+    let halves = |name: &str| {
+        let (kind, form) = name.split_once('/').unwrap_or((name, ""));
+        (kind.to_owned(), form.to_owned())
+    };
+    let ((kind, form), (sniffed_kind, sniffed_form)) = (halves(&lower), halves(sniffed));
+    // Office documents are archives; dialects that say no more than `image` declare no form.
+    let is_wider = sniffed == "application/zip" && kind == "application"
         || lower == "application/octet-stream"
-        || lower.split_once('/').map(|(_, kind)| kind)
-            == sniffed.split_once('/').map(|(_, kind)| kind);
-    other.map_or(lower.as_str(), |(_, name)| name) == sniffed || is_container
+        || form == "*" && kind == sniffed_kind
+        || form == sniffed_form;
+    other.map_or(lower.as_str(), |(_, name)| name) == sniffed || is_wider
 }
 
 /// The bytes that base64 stands for, up to the first character that is none.
