@@ -11,6 +11,7 @@ mod bench;
 mod demo;
 mod eval_tls;
 mod failure;
+mod fuzz;
 mod run;
 mod setup;
 mod suites;
@@ -37,6 +38,9 @@ usage: cargo xtask COMMAND
                    what watching costs: exec-burst, open-burst, tls-echo
   bench tls [--rounds N]
                    what a pair of SSL_write and SSL_read costs, and the locator
+  bench decode     how fast bytes become exchanges and conversations, and what they allocate
+  fuzz [TARGET] [--seconds N]
+                   the fuzz targets of `fuzz/`, or one of them, N seconds each (60)
   eval tls [--releases N] [--only PROGRAM]
                    which releases of agents can be read: writes docs/reference/tls.md
 ";
@@ -63,6 +67,7 @@ fn main() -> ExitCode {
         ["gen"] => generate(),
         ["vm", arguments @ ..] => vm::run(arguments),
         ["bench", options @ ..] => bench::run(options),
+        ["fuzz", options @ ..] => fuzz::run(options),
         ["eval", "tls", options @ ..] => eval_tls::run(options),
         ["eval", "tls-inspect", agentsight, file] => {
             eval_tls::inspect_and_measure(agentsight, file)

@@ -73,8 +73,10 @@ fn parse(options: &[&str]) -> Result<Options, Failure> {
 
 /// Runs the benchmarks and prints a table.
 pub(crate) fn run(options: &[&str]) -> Result<(), Failure> {
-    if let ["tls", options @ ..] = options {
-        return tls::run(options);
+    match options {
+        ["tls", options @ ..] => return tls::run(options),
+        ["decode"] => return decode(),
+        _ => {}
     }
     let options = parse(options)?;
     setup::run(setup::Report::Missing)?;
@@ -97,6 +99,12 @@ pub(crate) fn run(options: &[&str]) -> Result<(), Failure> {
     }
     print!("\n{}", table::render(&results));
     Ok(())
+}
+
+/// How fast bytes become conversations. Needs no root: it runs from memory.
+fn decode() -> Result<(), Failure> {
+    let example = ["run", "--release", "-p", "agentsight-decode", "--example"];
+    run::step(run::cargo().args(example).arg("throughput"))
 }
 
 struct Bench {

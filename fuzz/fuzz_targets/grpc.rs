@@ -1,0 +1,8 @@
+//! Any bytes as grpc: see `decode.rs`.
+
+#![no_main]
+
+#[path = "../decode.rs"]
+mod decode;
+
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| decode::run("grpc", bytes));
