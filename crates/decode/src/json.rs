@@ -9,7 +9,7 @@ mod scan;
 use serde_json::{Map, Number, Value};
 
 use scan::container_end;
-pub(crate) use scan::{members, unquote};
+pub(crate) use scan::{members, only_element, unquote, whole_members};
 
 /// Containers nested deeper than this stay text. Readers of what we write stop at 128 levels, and a
 /// value becomes part of larger ones.
@@ -77,6 +77,14 @@ pub(crate) fn parse_or_text(text: String) -> Value {
             problem: None,
         } => value,
         _ => Value::String(text),
+    }
+}
+
+/// Appends what a string says that is given as it is written, quotes and all.
+pub(crate) fn append_string(written: &[u8], text: &mut String) {
+    match std::str::from_utf8(unquote(written)) {
+        Ok(plain) if !plain.contains('\\') => text.push_str(plain),
+        _ => text.push_str(&Parser::new(written).string()),
     }
 }
 

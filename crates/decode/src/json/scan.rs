@@ -22,6 +22,46 @@ pub(crate) fn members<'a>(bytes: &'a [u8], visit: &mut dyn FnMut(&'a [u8], &'a [
     }
 }
 
+/// Hands the members of the object that a document is to `visit`, as they are written, as long as it says
+/// so. True if it never said otherwise, and the document is an object and nothing else.
+pub(crate) fn whole_members<'a>(
+    bytes: &'a [u8],
+    visit: &mut dyn FnMut(&'a [u8], &'a [u8]) -> bool,
+) -> bool {
+    let mut parser = Parser::new(bytes);
+    if !parser.expect(b'{') {
+        return false;
+    }
+    if !parser.ends_with(b'}') {
+        loop {
+            if parser.peek() != Some(b'"') {
+                return false;
+            }
+            let name = written(&mut parser);
+            if !parser.expect(b':') {
+                return false;
+            }
+            let value = written(&mut parser);
+            if value.is_empty() || !visit(unquote(name), value) {
+                return false;
+            }
+            if parser.ends_with(b'}') {
+                break;
+            }
+            if !parser.expect(b',') {
+                return false;
+            }
+        }
+    }
+    parser.peek().is_none()
+}
+
+/// The only element of an array, if it is an object.
+pub(crate) fn only_element(array: &[u8]) -> Option<&[u8]> {
+    let inner = array.strip_prefix(b"[")?.strip_suffix(b"]")?.trim_ascii();
+    (inner.first() == Some(&b'{') && container_end(inner) == Some(inner.len())).then_some(inner)
+}
+
 /// What is between the quotes of a string, as it is written; anything else as it is.
 pub(crate) fn unquote(written: &[u8]) -> &[u8] {
     let inner = written.strip_prefix(b"\"");

@@ -5,11 +5,12 @@ use std::collections::BTreeMap;
 use agentsight_model::{Message, Part, ToolDefinition, Usage};
 use serde_json::{Map, Value};
 
+use super::reading::plain;
 use super::reading::{
     Context, Draft, Fields, Notes, StreamEvent, into_object, message, other, result_of, tool_call,
 };
 use super::{Fit, Provider, Seen, Stream, bedrock_converse};
-use crate::media;
+use crate::{json, media};
 
 pub(super) struct Anthropic;
 
@@ -242,6 +243,24 @@ struct Block {
 }
 
 impl Stream for Assembly {
+    fn take_plain(&mut self, data: &[u8], _: &Draft) -> bool {
+        let Some(delta) = plain::anthropic_delta(data) else {
+            return false;
+        };
+        let Some(block) = self.blocks.get_mut(&delta.index) else {
+            return false;
+        };
+        if block.start.is_empty() {
+            return false;
+        }
+        let text = match delta.kind {
+            b"input_json_delta" => &mut block.input,
+            _ => &mut block.text,
+        };
+        json::append_string(delta.text, text);
+        true
+    }
+
     fn take(&mut self, event: StreamEvent, draft: &mut Draft) {
         let (kind, mut event) = event.into_typed();
         let index = event.count("index").unwrap_or(0);

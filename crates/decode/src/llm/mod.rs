@@ -82,6 +82,12 @@ trait Provider: Sync {
 
 /// An answer that comes in pieces.
 trait Stream {
+    /// Takes the next piece, if it is one that only carries text on, from its data as written. Most are,
+    /// so this is where the time goes; what it does must be what [`Stream::take`] would do.
+    fn take_plain(&mut self, _: &[u8], _: &Draft) -> bool {
+        false
+    }
+
     /// Takes the next piece.
     fn take(&mut self, event: StreamEvent, draft: &mut Draft);
 

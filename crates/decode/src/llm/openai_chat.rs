@@ -6,13 +6,13 @@ use std::collections::BTreeMap;
 use agentsight_model::{Message, Part, ToolDefinition, Usage};
 use serde_json::{Map, Value};
 
-use super::reading::vendor;
 use super::reading::{
     Context, DONE, Draft, Fields, Notes, StreamEvent, into_object, into_text, other, result_of,
     tool_call,
 };
+use super::reading::{plain, vendor};
 use super::{Fit, Provider, Seen, Stream, reading};
-use crate::media;
+use crate::{json, media};
 
 pub(super) struct OpenAiChat;
 
@@ -359,6 +359,32 @@ struct Call {
 }
 
 impl Stream for Assembly {
+    fn take_plain(&mut self, data: &[u8], draft: &Draft) -> bool {
+        // Who answers must be known: the first pieces tell.
+        if draft.response.id.is_none() || draft.response_model.is_none() {
+            return false;
+        }
+        let extra = &draft.response.extra;
+        let is_known = |name: &[u8], said: &[u8]| {
+            let name = std::str::from_utf8(name).unwrap_or_default();
+            let known = extra.get(name).and_then(Value::as_str);
+            known.is_some_and(|known| known.as_bytes() == said)
+        };
+        let Some(piece) = plain::chat_piece(data, &is_known) else {
+            return false;
+        };
+        let choice = self.choices.entry(piece.index).or_default();
+        for (written, text) in [
+            (piece.content, &mut choice.content),
+            (piece.reasoning, &mut choice.reasoning),
+        ] {
+            if let Some(written) = written {
+                json::append_string(written, text);
+            }
+        }
+        true
+    }
+
     fn take(&mut self, event: StreamEvent, draft: &mut Draft) {
         if event.data.as_str().is_some_and(|text| text.trim() == DONE) {
             draft.ended = true;

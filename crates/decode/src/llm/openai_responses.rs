@@ -5,12 +5,13 @@ use std::collections::BTreeMap;
 use agentsight_model::{Message, Part, ToolDefinition, Usage};
 use serde_json::{Map, Value, json};
 
+use super::reading::plain;
 use super::reading::{
     Context, Draft, Fields, Notes, StreamEvent, error_of, into_object, into_text, message, other,
     result_of, tool_call,
 };
 use super::{Fit, Provider, Seen, Stream};
-use crate::media;
+use crate::{json, media};
 
 pub(super) struct OpenAiResponses;
 
@@ -332,6 +333,24 @@ enum Place {
 }
 
 impl Stream for Assembly {
+    fn take_plain(&mut self, data: &[u8], _: &Draft) -> bool {
+        let Some(delta) = plain::response_delta(data) else {
+            return false;
+        };
+        let Some((place, index)) = place_of(delta.kind) else {
+            return false;
+        };
+        let index = match index {
+            "summary_index" => delta.summary_index,
+            "" => 0,
+            _ => delta.content_index,
+        };
+        let item = self.items.entry(delta.output_index).or_default();
+        let text = item.deltas.entry((place, index)).or_default();
+        json::append_string(delta.delta, text);
+        true
+    }
+
     fn take(&mut self, event: StreamEvent, draft: &mut Draft) {
         let (kind, mut event) = event.into_typed();
         match kind.as_str() {
@@ -373,22 +392,29 @@ impl Assembly {
     }
 
     fn take_delta(&mut self, kind: &str, mut event: Map<String, Value>) {
-        let (place, index) = match kind {
-            "response.reasoning_summary_text.delta" => (Place::Summary, "summary_index"),
-            "response.reasoning_text.delta" => (Place::Reasoning, "content_index"),
-            "response.output_text.delta" => (Place::Content, "content_index"),
-            "response.refusal.delta" => (Place::Refusal, "content_index"),
-            "response.function_call_arguments.delta" | "response.mcp_call_arguments.delta" => {
-                (Place::Arguments, "")
-            }
-            "response.custom_tool_call_input.delta" => (Place::Input, ""),
-            _ => return,
+        let Some((place, index)) = place_of(kind) else {
+            return;
         };
         let index = event.count(index).unwrap_or(0);
         let delta = event.take_text("delta");
         let text = self.item(&event).deltas.entry((place, index)).or_default();
         text.push_str(&delta);
     }
+}
+
+/// Where the text of a delta belongs, and the field that says to which piece there.
+fn place_of(kind: &str) -> Option<(Place, &'static str)> {
+    Some(match kind {
+        "response.reasoning_summary_text.delta" => (Place::Summary, "summary_index"),
+        "response.reasoning_text.delta" => (Place::Reasoning, "content_index"),
+        "response.output_text.delta" => (Place::Content, "content_index"),
+        "response.refusal.delta" => (Place::Refusal, "content_index"),
+        "response.function_call_arguments.delta" | "response.mcp_call_arguments.delta" => {
+            (Place::Arguments, "")
+        }
+        "response.custom_tool_call_input.delta" => (Place::Input, ""),
+        _ => return None,
+    })
 }
 
 impl Item {

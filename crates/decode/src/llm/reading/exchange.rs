@@ -8,8 +8,8 @@ use serde_json::{Map, Value, json};
 use super::super::{PROVIDERS, Provider, Seen, has_error};
 use super::form::{self, FormFile};
 use super::{
-    Content, Draft, Form, StreamEvent, aws, each_document, each_event, error_of, form_of,
-    into_object, parse_body, parse_messages,
+    Content, Draft, Form, StreamEvent, aws, each_document, each_event, each_written_event,
+    error_of, form_of, into_object, parse_body, parse_event, parse_messages,
 };
 use crate::http::{Body, Exchange, Flaw, Message, StartLine};
 use crate::json::{self, Problem};
@@ -190,10 +190,18 @@ impl<'a> Reader<'a> {
             return 0;
         };
         let mut stream = provider.begin_stream();
-        let dropped_count = self.each_piece(&response.body, &mut |event| {
-            stream.take(event, draft);
-            true
-        });
+        let dropped_count = match self.form {
+            Form::Events => each_written_event(&response.body, &mut |event| {
+                if !stream.take_plain(event.data.as_bytes(), draft) {
+                    stream.take(parse_event(event), draft);
+                }
+                true
+            }),
+            _ => self.each_piece(&response.body, &mut |event| {
+                stream.take(event, draft);
+                true
+            }),
+        };
         stream.finish(draft);
         dropped_count
     }

@@ -5,6 +5,7 @@ mod draft;
 mod exchange;
 mod fields;
 mod form;
+pub(crate) mod plain;
 mod socket;
 pub(crate) mod usage;
 pub(crate) mod vendor;
@@ -137,19 +138,20 @@ pub(crate) fn parse_body(body: &Body) -> Parsed {
 /// Hands the events of a stream to `take`, in order. Ends early where `take` says so. Gives how many were
 /// given up, because they are too long or bytes are missing.
 pub(crate) fn each_event(body: &Body, take: &mut dyn FnMut(StreamEvent) -> bool) -> u64 {
+    each_written_event(body, &mut |event| take(parse_event(event)))
+}
+
+/// The same, with the events' data as it is written.
+pub(crate) fn each_written_event(body: &Body, take: &mut dyn FnMut(Event) -> bool) -> u64 {
     let mut parser = Parser::default();
     let mut events = Vec::new();
     let mut from = 0;
     for &gap in body.gaps.iter().chain([&body.bytes.len()]) {
-        for piece in body
-            .bytes
-            .get(from..gap)
-            .unwrap_or_default()
-            .chunks(PIECE_BYTES)
-        {
+        let segment = body.bytes.get(from..gap).unwrap_or_default();
+        for piece in segment.chunks(PIECE_BYTES) {
             parser.push(piece, &mut events);
             for event in events.drain(..) {
-                if !take(parse_event(event)) {
+                if !take(event) {
                     return parser.dropped_count();
                 }
             }
@@ -164,7 +166,7 @@ pub(crate) fn each_event(body: &Body, take: &mut dyn FnMut(StreamEvent) -> bool)
     if let Some(last) = parser.finish() {
         let parsed = json::parse(last.data.as_bytes());
         if parsed.problem.is_none() || last.data == DONE {
-            take(parse_event(last));
+            take(last);
         }
     }
     dropped_count
@@ -193,7 +195,7 @@ pub(crate) fn each_document(body: &Body, take: &mut dyn FnMut(Value) -> bool) {
 /// The data of the event that ends streams of OpenAI's first kind.
 pub(crate) const DONE: &str = "[DONE]";
 
-fn parse_event(event: Event) -> StreamEvent {
+pub(crate) fn parse_event(event: Event) -> StreamEvent {
     StreamEvent {
         name: event.event,
         data: json::parse_or_text(event.data),
