@@ -38,31 +38,32 @@ const volatile u32 monitor_tgid = 0;
  */
 __weak __noinline int transferred(u64 fd_how, u64 bytes, u64 address, u64 count, u64 to)
 {
-	struct user_data data = {
-		.address = address, .count = count, .to = to, .form = (u8)(fd_how >> 32)
-	};
-	u64 pid_tgid = bpf_get_current_pid_tgid();
-	struct actor actor = { .tgid = pid_tgid >> 32, .tid = (u32)pid_tgid };
-	bool write = fd_how >> 40 & 1;
-	struct inode *inode;
-	struct file *file;
+	struct file *file = file_of_fd((u32)fd_how);
+	struct transfer *moved = this_transfer();
+	bool is_flow;
 	u32 mode;
 
-	actor.scope = scope_of(actor.tgid);
-	file = file_of_fd((u32)fd_how);
-	if (!actor.scope || !file || !bytes)
+	if (!moved || !file || !bytes)
 		return 0;
-	inode = BPF_CORE_READ(file, f_inode);
-	mode = BPF_CORE_READ(inode, i_mode);
-	if (is_file(mode)) {
-		file_transferred(&actor, file, inode, write, bytes);
-		if ((mode & S_IFMT) == S_IFCHR)
-			terminal_transferred(&actor, file, inode, write, bytes, &data);
-	} else if (is_channel(mode)) {
-		if ((mode & S_IFMT) == S_IFSOCK)
-			socket_transferred(&actor, file, write, bytes, &data);
-		channel_transferred(&actor, file, inode, mode, write, bytes, &data);
+	moved->data.address = address;
+	moved->data.count = count;
+	moved->data.to = to;
+	moved->data.form = (u8)(fd_how >> 32);
+	moved->file = (u64)file;
+	moved->bytes = bytes;
+	moved->write = fd_how >> 40 & 1;
+	mode = BPF_CORE_READ(file, f_inode, i_mode);
+	if ((mode & S_IFMT) == S_IFSOCK) {
+		u64 socket = socket_transferred();
+
+		if (socket && is_wanted(socket))
+			capture_cleartext(socket, moved);
 	}
+	is_flow = channel_found();
+	if (is_flow || is_file(mode))
+		file_transferred(file, moved->write, bytes);
+	if (is_flow)
+		channel_flowed();
 	return 0;
 }
 
@@ -162,7 +163,8 @@ __weak __noinline int transferred_messages(u64 fd, u64 write, u64 address, u64 c
 }
 
 /* The call that returns, whichever table its number is of. Returns its operation. */
-static __always_inline u32 call_of(struct call *call, struct task_struct *task, struct pt_regs *regs)
+static __always_inline u32 call_of(struct call *call, struct task_struct *task,
+				   struct pt_regs *regs)
 {
 #if defined(__TARGET_ARCH_x86)
 	/* VERIFIER: 64 bits, so that a bound is known of the very register that is used */
@@ -227,106 +229,22 @@ static __always_inline void copied(u32 from, u32 to, u64 bytes)
 }
 
 /*
- * The monitor makes a harmless call now and then, and waits for its record: if it does not come, the monitor
- * sees nothing any more, whatever the reason.
+ * Calls that change names.
+ * VERIFIER: this and the functions below are global ones, for stack frames of their own.
  */
-static __always_inline void canary_sang(struct call *call, struct task_struct *task, struct pt_regs *regs)
+__weak __noinline int names_changed(u32 op)
 {
-	struct scope nobody = {};
-	struct canary_rec *rec;
-
-	if (call_of(call, task, regs) != OP_CANARY)
-		return;
-	rec = bpf_ringbuf_reserve(&security_ring, sizeof(*rec), 0);
-	if (!rec) {
-		count_drop(CLASS_SECURITY, DROP_RING_FULL);
-		return;
-	}
-	fill_header(&rec->header, EV_CANARY, CLASS_SECURITY, sizeof(*rec), &nobody, monitor_tgid, 0);
-	rec->number = call->arguments[1];
-	bpf_ringbuf_submit(rec, 0);
-}
-
-static __always_inline void call_returned(struct pt_regs *regs, long ret)
-{
-	struct call *call = this_call();
-	struct task_struct *task;
-	const u64 *a;
-	struct actor actor = {};
 	u64 pid_tgid = bpf_get_current_pid_tgid();
-	u32 op;
+	struct actor actor = { .tgid = pid_tgid >> 32, .tid = (u32)pid_tgid };
+	struct call *call = this_call();
+	const u64 *a;
 
-	/* VERIFIER and cost: most processes are not watched, and that is one lookup. */
-	actor.tgid = pid_tgid >> 32;
+	actor.task = (struct task_struct *)bpf_get_current_task();
 	actor.scope = scope_of(actor.tgid);
-	task = (struct task_struct *)bpf_get_current_task();
-	if (!actor.scope && actor.tgid == monitor_tgid && call)
-		canary_sang(call, task, regs);
 	if (!actor.scope || !call)
-		return;
-	actor.tid = (u32)pid_tgid;
-	actor.task = task;
-	op = call_of(call, task, regs);
-	if (op == OP_NONE)
-		return;
-	call->result = ret;
+		return 0;
 	a = call->arguments;
-	if (op >= OP_ACTS) {
-		act(op);
-		if (op == OP_PIDFD_GETFD && ret >= 0) {
-			call->arguments[0] = PASSED_BY_PIDFD;
-			call->arguments[4] = ret;
-			act(OP_PASS);
-		}
-		return;
-	}
-	if (ret < 0 && !(op == OP_CONNECT && ret == -EINPROGRESS))
-		return;
-
 	switch (op) {
-	case OP_OPEN:
-		file_opened(&actor, ret, a[1]);
-		break;
-	case OP_OPENAT:
-		file_opened(&actor, ret, a[2]);
-		break;
-	case OP_OPEN_OTHER:
-		file_opened(&actor, ret, 0);
-		break;
-	case OP_CREAT:
-		file_opened(&actor, ret, O_TRUNC);
-		break;
-	case OP_READ:
-	case OP_READV:
-	case OP_RECVFROM:
-	case OP_RECVMSG:
-	case OP_WRITE:
-	case OP_WRITEV:
-	case OP_SENDTO:
-	case OP_SENDMSG:
-		call_transferred(call, op);
-		break;
-	case OP_SENDMMSG:
-	case OP_RECVMMSG:
-		if (!call->compat)
-			transferred_messages(a[0], op == OP_SENDMMSG, a[1], ret);
-		break;
-	case OP_SENDFILE:
-		copied(a[1], a[0], ret);
-		break;
-	case OP_COPY_RANGE:
-	case OP_SPLICE:
-		copied(a[0], a[2], ret);
-		break;
-	case OP_TEE:
-		copied(a[0], a[1], ret);
-		break;
-	case OP_VMSPLICE:
-		transferred(FD_HOW(a[0], DATA_NONE, true), ret, 0, 0, 0);
-		break;
-	case OP_IOCTL:
-		file_cloned(call);
-		break;
 	case OP_UNLINK:
 		file_deleted(&actor, AT_FDCWD, (void *)a[0], false);
 		break;
@@ -342,36 +260,208 @@ static __always_inline void call_returned(struct pt_regs *regs, long ret)
 	case OP_RENAMEAT:
 		file_renamed(&actor, a[0], (void *)a[1], a[2], (void *)a[3]);
 		break;
+	}
+	return 0;
+}
+
+/* Calls that make sockets, or give them an address. */
+__weak __noinline int sockets_changed(u32 op)
+{
+	u64 pid_tgid = bpf_get_current_pid_tgid();
+	struct actor actor = { .tgid = pid_tgid >> 32, .tid = (u32)pid_tgid };
+	struct call *call = this_call();
+
+	actor.scope = scope_of(actor.tgid);
+	if (!actor.scope || !call)
+		return 0;
+	switch (op) {
 	case OP_CONNECT:
-		socket_connected(&actor, a[0]);
-		unix_connected(&actor, a[0]);
+		socket_connected(&actor, call->arguments[0]);
+		unix_connected(&actor, call->arguments[0]);
 		break;
 	case OP_ACCEPT:
-		socket_accepted(&actor, ret);
+		socket_accepted(&actor, call->result);
 		break;
 	case OP_BIND:
-		socket_named(&actor, a[0]);
+		socket_named(&actor, call->arguments[0]);
 		break;
-	case OP_MMAP:
-		if (a[2] & PROT_EXEC && (int)a[4] >= 0)
-			image_mapped(&actor, a[4]);
-		memory_mapped(&actor, call);
-		break;
-	case OP_MPROTECT:
-		memory_protected(&actor, call);
-		break;
-	case OP_CLONE:
-		namespaces_made(call, a[0]);
-		break;
-	case OP_CLONE3: {
-		u64 flags = 0;
-
-		bpf_probe_read_user(&flags, sizeof(flags), (void *)a[0]);
-		namespaces_made(call, flags);
-		break;
-	}
 	case OP_SOCKET:
 		socket_made(call);
+		break;
+	}
+	return 0;
+}
+
+/* Calls that map memory, or change what may be done with it. */
+__weak __noinline int memory_changed(u32 op)
+{
+	u64 pid_tgid = bpf_get_current_pid_tgid();
+	struct actor actor = { .tgid = pid_tgid >> 32, .tid = (u32)pid_tgid };
+	struct call *call = this_call();
+
+	actor.scope = scope_of(actor.tgid);
+	if (!actor.scope || !call)
+		return 0;
+	if (op == OP_MPROTECT) {
+		memory_protected(&actor, call);
+		return 0;
+	}
+	if (call->arguments[2] & PROT_EXEC && (int)call->arguments[4] >= 0)
+		image_mapped(&actor, call->arguments[4]);
+	memory_mapped(&actor, call);
+	return 0;
+}
+
+static __always_inline void call_acted(struct call *call, u32 op)
+{
+	act(op);
+	if (op == OP_PIDFD_GETFD && call->result >= 0) {
+		call->arguments[0] = PASSED_BY_PIDFD;
+		call->arguments[4] = call->result;
+		act(OP_PASS);
+	}
+}
+
+/* Bytes that calls moved between two descriptors, or by many messages. */
+static __always_inline void call_copied(const struct call *call, u32 op)
+{
+	const u64 *a = call->arguments;
+	s64 bytes = call->result;
+
+	switch (op) {
+	case OP_SENDMMSG:
+	case OP_RECVMMSG:
+		if (!call->compat)
+			transferred_messages(a[0], op == OP_SENDMMSG, a[1], bytes);
+		break;
+	case OP_SENDFILE:
+		copied(a[1], a[0], bytes);
+		break;
+	case OP_COPY_RANGE:
+	case OP_SPLICE:
+		copied(a[0], a[2], bytes);
+		break;
+	case OP_TEE:
+		copied(a[0], a[1], bytes);
+		break;
+	case OP_VMSPLICE:
+		transferred(FD_HOW(a[0], DATA_NONE, true), bytes, 0, 0, 0);
+		break;
+	}
+}
+
+/* Calls that make namespaces along with a process. */
+static __always_inline void call_cloned(struct call *call, u32 op)
+{
+	u64 flags = call->arguments[0];
+
+	if (op == OP_CLONE3 && bpf_probe_read_user(&flags, sizeof(flags), (void *)flags))
+		return;
+	namespaces_made(call, flags);
+}
+
+/*
+ * The monitor makes a harmless call now and then, and waits for its record: if it does not come, the monitor
+ * sees nothing any more, whatever the reason.
+ */
+__weak __noinline int canary_sang(u64 number)
+{
+	struct scope nobody = {};
+	struct canary_rec *rec = bpf_ringbuf_reserve(&security_ring, sizeof(*rec), 0);
+
+	if (!rec) {
+		count_drop(CLASS_SECURITY, DROP_RING_FULL);
+		return 0;
+	}
+	fill_header(&rec->header, EV_CANARY, CLASS_SECURITY, sizeof(*rec), &nobody, monitor_tgid,
+		    0);
+	rec->number = number;
+	bpf_ringbuf_submit(rec, 0);
+	return 0;
+}
+
+static __always_inline void call_returned(struct pt_regs *regs, long ret)
+{
+	u32 tgid = bpf_get_current_pid_tgid() >> 32, op;
+	struct call *call = this_call();
+	bool is_watched = scope_of(tgid);
+	const u64 *a;
+
+	/* VERIFIER and cost: most processes are not watched, and that is one lookup. */
+	if ((!is_watched && tgid != monitor_tgid) || !call)
+		return;
+	op = call_of(call, (struct task_struct *)bpf_get_current_task(), regs);
+	if (op == OP_NONE)
+		return;
+	if (!is_watched) {
+		if (op == OP_CANARY)
+			canary_sang(call->arguments[1]);
+		return;
+	}
+	call->result = ret;
+	a = call->arguments;
+	if (op >= OP_ACTS) {
+		call_acted(call, op);
+		return;
+	}
+	if (ret < 0 && !(op == OP_CONNECT && ret == -EINPROGRESS))
+		return;
+
+	switch (op) {
+	case OP_OPEN:
+		file_opened(ret, a[1]);
+		break;
+	case OP_OPENAT:
+		file_opened(ret, a[2]);
+		break;
+	case OP_OPEN_OTHER:
+		file_opened(ret, 0);
+		break;
+	case OP_CREAT:
+		file_opened(ret, O_TRUNC);
+		break;
+	case OP_READ:
+	case OP_READV:
+	case OP_RECVFROM:
+	case OP_RECVMSG:
+	case OP_WRITE:
+	case OP_WRITEV:
+	case OP_SENDTO:
+	case OP_SENDMSG:
+		call_transferred(call, op);
+		break;
+	case OP_SENDMMSG:
+	case OP_RECVMMSG:
+	case OP_SENDFILE:
+	case OP_COPY_RANGE:
+	case OP_SPLICE:
+	case OP_TEE:
+	case OP_VMSPLICE:
+		call_copied(call, op);
+		break;
+	case OP_IOCTL:
+		file_cloned(call);
+		break;
+	case OP_UNLINK:
+	case OP_RMDIR:
+	case OP_UNLINKAT:
+	case OP_RENAME:
+	case OP_RENAMEAT:
+		names_changed(op);
+		break;
+	case OP_CONNECT:
+	case OP_ACCEPT:
+	case OP_BIND:
+	case OP_SOCKET:
+		sockets_changed(op);
+		break;
+	case OP_MMAP:
+	case OP_MPROTECT:
+		memory_changed(op);
+		break;
+	case OP_CLONE:
+	case OP_CLONE3:
+		call_cloned(call, op);
 		break;
 	}
 }

@@ -72,12 +72,6 @@ static __always_inline void flow_key(struct channel_key *key, u64 ino, u64 peer_
 	}
 }
 
-struct channel {
-	u64 ino; /* of the end that the process holds */
-	u64 peer_ino;
-	u32 kind; /* enum channel_kind */
-};
-
 /* VERIFIER: a ring reservation has a constant size, so there is one for each class of sizes. */
 #define CHANNEL_CHUNK(capacity)                                                                    \
 	do {                                                                                       \
@@ -91,13 +85,13 @@ struct channel {
 		}                                                                                  \
 		fill_header(&out->rec.header, EV_CHANNEL_DATA, CLASS_STDIO,                        \
 			    sizeof(out->rec) + bytes, scope, pid_tgid >> 32, (u32)pid_tgid);       \
-		out->rec.ino = ino;                                                                \
-		out->rec.peer_ino = peer_ino;                                                      \
-		out->rec.began_ns = flow ? flow->began_ns : 0;                                     \
-		out->rec.offset = offset_how >> 8;                                                 \
+		out->rec.ino = moved->ino;                                                         \
+		out->rec.peer_ino = moved->peer_ino;                                               \
+		out->rec.began_ns = moved->began_ns;                                               \
+		out->rec.offset = offset;                                                          \
 		out->rec.bytes = bytes;                                                            \
-		out->rec.channel = (offset_how >> 1) & 3;                                          \
-		out->rec.received = offset_how & 1;                                                \
+		out->rec.channel = moved->kind;                                                    \
+		out->rec.received = !moved->write;                                                 \
 		out->rec.reserved[0] = out->rec.reserved[1] = 0;                                   \
 		barrier_var(bytes);                                                                \
 		if (bytes > capacity || bpf_probe_read_user(out->bytes, bytes, (void *)buffer)) {  \
@@ -107,24 +101,16 @@ struct channel {
 		bpf_ringbuf_submit(out, lazy_wakeup(&stdio_ring));                                 \
 	} while (0)
 
-#define OFFSET_HOW(offset, kind, received) ((offset) << 8 | (u64)(kind) << 1 | (received))
-
-/*
- * Sends bytes, up to WIRE_CHANNEL_CHUNK_BYTES, of a flow.
- * VERIFIER: a global function takes scalars only (5.10), five of them: what does not fit is packed.
- */
-__weak __noinline int channel_chunk(u64 ino, u64 peer_ino, u64 buffer, u64 bytes, u64 offset_how)
+/* Sends bytes, up to WIRE_CHANNEL_CHUNK_BYTES, of the flow that the transfer is part of. */
+__weak __noinline int channel_chunk(u64 buffer, u64 bytes, u64 offset)
 {
 	u64 pid_tgid = bpf_get_current_pid_tgid();
 	struct scope *scope = scope_of(pid_tgid >> 32);
-	struct channel_flow *flow;
-	struct channel_key key;
+	struct transfer *moved = this_transfer();
 	struct class_stats *s;
 
-	if (!scope)
+	if (!scope || !moved)
 		return 0;
-	flow_key(&key, ino, peer_ino, (offset_how >> 1) & 3, offset_how & 1);
-	flow = bpf_map_lookup_elem(&channel_flows, &key);
 	if (bytes > WIRE_CHANNEL_CHUNK_BYTES)
 		bytes = WIRE_CHANNEL_CHUNK_BYTES;
 	if (bytes <= 448)
@@ -143,77 +129,51 @@ fault:
 	return 0;
 }
 
-#define CHANNEL_BLOCK_CHUNKS 128
-#define CHANNEL_BLOCK_BYTES ((u64)CHANNEL_BLOCK_CHUNKS * WIRE_CHANNEL_CHUNK_BYTES)
-#define CHANNEL_BLOCKS 16 /* 32 MiB a buffer */
+#define CHANNEL_CHUNKS 2048 /* 32 MiB a buffer */
 
-__weak __noinline int channel_block(u64 ino, u64 peer_ino, u64 buffer, u64 bytes, u64 offset_how)
+/* Sends a buffer of a flow. */
+__weak __noinline int channel_buffer(u64 buffer, u64 bytes, u64 offset)
 {
 	u32 i;
 
-	for (i = 0; i < CHANNEL_BLOCK_CHUNKS; i++) {
+	for (i = 0; i < CHANNEL_CHUNKS; i++) {
 		u64 done = (u64)i * WIRE_CHANNEL_CHUNK_BYTES;
 
 		if (done >= bytes)
 			return 0;
-		channel_chunk(ino, peer_ino, buffer + done, bytes - done, offset_how + (done << 8));
+		channel_chunk(buffer + done, bytes - done, offset + done);
 	}
-	return 0;
-}
-
-/* Sends a buffer of a flow. */
-__weak __noinline int channel_buffer(u64 ino, u64 peer_ino, u64 buffer, u64 bytes, u64 offset_how)
-{
-	u32 i;
-
-	for (i = 0; i < CHANNEL_BLOCKS; i++) {
-		u64 done = (u64)i * CHANNEL_BLOCK_BYTES;
-
-		if (done >= bytes)
-			return 0;
-		channel_block(ino, peer_ino, buffer + done, bytes - done, offset_how + (done << 8));
-	}
-	if (bytes > CHANNEL_BLOCKS * CHANNEL_BLOCK_BYTES)
+	if (bytes > (u64)CHANNEL_CHUNKS * WIRE_CHANNEL_CHUNK_BYTES)
 		count_drop(CLASS_STDIO, DROP_TOO_LONG);
 	return 0;
 }
 
 /*
- * Sends what the vectors at `address` hold.
- * VERIFIER: apart, so that the loop is checked once. `count_bytes` as packed by vectors_of().
+ * Sends what the vectors of the transfer hold, `left` bytes of them.
+ * VERIFIER: apart, so that the loop is checked once.
  */
-__weak __noinline int channel_vectors(u64 ino, u64 peer_ino, u64 address, u64 count_bytes,
-				      u64 offset_how)
+__weak __noinline int channel_vectors(u64 left, u64 offset)
 {
-	u64 left = count_bytes & BYTES_MASK, count = count_bytes >> COUNT_SHIFT;
 	u32 i;
 
 	for (i = 0; i < MAX_VECTORS; i++) {
+		struct transfer *moved = this_transfer();
 		struct user_vector vector = {};
 
-		if (!left || i >= count)
+		if (!moved || !left || i >= moved->data.count)
 			return 0;
-		bpf_probe_read_user(&vector, sizeof(vector), (void *)address + i * sizeof(vector));
+		bpf_probe_read_user(&vector, sizeof(vector),
+				    (void *)moved->data.address + i * sizeof(vector));
 		if (vector.bytes > left)
 			vector.bytes = left;
 		if (vector.bytes)
-			channel_buffer(ino, peer_ino, vector.base, vector.bytes, offset_how);
+			channel_buffer(vector.base, vector.bytes, offset);
 		left -= vector.bytes;
-		offset_how += vector.bytes << 8;
+		offset += vector.bytes;
 	}
 	if (left)
 		count_drop(CLASS_STDIO, DROP_TOO_LONG);
 	return 0;
-}
-
-static __always_inline void capture_channel(const struct channel *channel,
-					    const struct user_data *data, u64 bytes, u64 offset_how)
-{
-	if (data->form == DATA_FLAT)
-		channel_buffer(channel->ino, channel->peer_ino, data->address, bytes, offset_how);
-	else
-		channel_vectors(channel->ino, channel->peer_ino, data->address,
-				vectors_of(data, bytes), offset_how);
 }
 
 /* Whether a flow that begins like this may be JSON-RPC, or a Language Server's. */
@@ -285,74 +245,92 @@ static __always_inline void note_terminal(const struct actor *actor, struct chan
 	emit_terminal_open(actor, ino, write ? ACCESS_WRITE : ACCESS_READ);
 }
 
-static __always_inline void channel_flowed(const struct actor *actor, const struct channel *channel,
-					   bool write, u64 bytes, struct user_data *data)
+/*
+ * Counts and looks at the bytes of the transfer, whose channel has been found.
+ * VERIFIER: a global function, for a stack frame of its own.
+ */
+__weak __noinline int channel_flowed(void)
 {
+	u64 pid_tgid = bpf_get_current_pid_tgid();
+	struct actor actor = { .tgid = pid_tgid >> 32, .tid = (u32)pid_tgid };
+	struct transfer *moved = this_transfer();
+	struct channel_flow *flow, fresh = {};
+	u64 offset, covered, take, bytes;
 	struct channel_key key;
-	struct channel_flow *flow, fresh = { .began_ns = bpf_ktime_get_boot_ns() };
-	u64 offset, covered, take;
+	struct user_data *data;
+	bool write;
 
-	flow_key(&key, channel->ino, channel->peer_ino, channel->kind, !write);
+	actor.scope = scope_of(actor.tgid);
+	if (!actor.scope || !moved)
+		return 0;
+	data = &moved->data;
+	bytes = moved->bytes;
+	write = moved->write;
+	flow_key(&key, moved->ino, moved->peer_ino, moved->kind, !write);
 	flow = bpf_map_lookup_elem(&channel_flows, &key);
 	if (!flow) {
+		fresh.began_ns = bpf_ktime_get_boot_ns();
 		bpf_map_update_elem(&channel_flows, &key, &fresh, BPF_NOEXIST);
 		flow = bpf_map_lookup_elem(&channel_flows, &key);
 		if (!flow) {
 			count_drop(CLASS_STDIO, DROP_MAP_FULL);
-			return;
+			return 0;
 		}
 	}
+	moved->began_ns = flow->began_ns;
 	offset = flow->moved[write];
 	flow->moved[write] = offset + bytes;
 	if (data->form == DATA_NONE)
-		return;
+		return 0;
 	unfold_message(data);
 	if (!(flow->flags & FLOW_SNIFFED)) {
 		flow->flags |= FLOW_SNIFFED;
 		if (is_candidate(first_bytes(data)))
 			flow->flags |= FLOW_CANDIDATE;
 	}
-	if (channel->kind == CHANNEL_TERMINAL)
-		note_terminal(actor, flow, channel->ino, write);
+	if (moved->kind == CHANNEL_TERMINAL)
+		note_terminal(&actor, flow, moved->ino, write);
 	covered = flow->covered;
 	if (offset + bytes <= covered)
-		return;
+		return 0;
 	flow->covered = offset + bytes;
 	if (data->form == DATA_FLAT && covered > offset) {
 		data->address += covered - offset;
 		bytes -= covered - offset;
 		offset = covered;
 	}
-	take = wanted(flow, &key, channel->kind, offset, bytes);
-	if (take)
-		capture_channel(channel, data, take, OFFSET_HOW(offset, channel->kind, !write));
+	take = wanted(flow, &key, moved->kind, offset, bytes);
+	if (!take)
+		return 0;
+	if (data->form == DATA_FLAT)
+		channel_buffer(data->address, take, offset);
+	else
+		channel_vectors(take, offset);
+	return 0;
 }
 
-/* A pipe or a unix socket moved bytes. Sockets of other families are not for here. */
-static __always_inline void channel_transferred(const struct actor *actor, struct file *file,
-						struct inode *inode, u32 mode, bool write, u64 bytes,
-						struct user_data *data)
+/* A pipe or a unix socket. Sockets of other families are not for here. */
+static __always_inline bool find_channel(struct transfer *moved, struct file *file,
+					 struct inode *inode, u32 mode)
 {
-	struct channel channel = { .ino = BPF_CORE_READ(inode, i_ino) };
-
+	moved->ino = BPF_CORE_READ(inode, i_ino);
+	moved->peer_ino = 0;
+	moved->kind = CHANNEL_PIPE;
 	if ((mode & S_IFMT) == S_IFSOCK) {
 		struct sock *sk = sock_of_file(file);
 
 		if (!sk || BPF_CORE_READ(sk, __sk_common.skc_family) != AF_UNIX)
-			return;
-		channel.kind = CHANNEL_UNIX;
-		channel.peer_ino = peer_ino_of(sk);
+			return false;
+		moved->kind = CHANNEL_UNIX;
+		moved->peer_ino = peer_ino_of(sk);
 	}
-	file_transferred(actor, file, inode, write, bytes);
-	channel_flowed(actor, &channel, write, bytes, data);
+	return true;
 }
 
-/* A character device moved bytes: if it is one side of a pseudo-terminal, that is a channel. */
-static __always_inline void terminal_transferred(const struct actor *actor, struct file *file,
-						 struct inode *inode, bool write, u64 bytes,
-						 struct user_data *data)
+/* A character device: if it is one side of a pseudo-terminal, that is a channel. */
+static __always_inline bool find_terminal(struct transfer *moved, struct file *file,
+					  struct inode *inode)
 {
-	struct channel channel = { .kind = CHANNEL_TERMINAL };
 	u32 device = BPF_CORE_READ(inode, i_rdev);
 	u32 major = device >> 20, minor = device & 0xfffff;
 	bool controls = major == MAJOR_TTY_AUX && minor == MINOR_PTMX;
@@ -363,10 +341,33 @@ static __always_inline void terminal_transferred(const struct actor *actor, stru
 
 		index = (u32)BPF_CORE_READ(private, tty, index);
 	} else if (major < MAJOR_PTS_FIRST || major > MAJOR_PTS_LAST) {
-		return;
+		return false;
 	}
-	channel.ino = index * 2 + (controls == write);
-	channel_flowed(actor, &channel, write, bytes, data);
+	moved->ino = index * 2 + (controls == !!moved->write);
+	moved->peer_ino = 0;
+	moved->kind = CHANNEL_TERMINAL;
+	return true;
+}
+
+/*
+ * Finds the channel that the transfer moved bytes of, if it is one.
+ * VERIFIER: a global function, for a stack frame of its own.
+ */
+__weak __noinline int channel_found(void)
+{
+	struct transfer *moved = this_transfer();
+	struct inode *inode;
+	struct file *file;
+	u32 mode;
+
+	if (!moved)
+		return false;
+	file = (void *)moved->file;
+	inode = BPF_CORE_READ(file, f_inode);
+	mode = BPF_CORE_READ(inode, i_mode);
+	if ((mode & S_IFMT) == S_IFCHR)
+		return find_terminal(moved, file, inode);
+	return is_channel(mode) && find_channel(moved, file, inode, mode);
 }
 
 #endif

@@ -24,6 +24,36 @@ struct user_vector {
 	u64 bytes;
 };
 
+/*
+ * Bytes that a call has moved, while they are looked at.
+ * VERIFIER: what the functions that do so would otherwise hand on from one to the next: a global function
+ * takes five scalars (5.10), and all that are active share 512 bytes of stack (before 6.13).
+ */
+struct transfer {
+	struct user_data data;
+	u64 file; /* address of the struct file */
+	u64 bytes;
+	u64 write; /* or a read */
+	/* Of a channel: its end, its kind and the beginning of its flow. */
+	u64 ino;
+	u64 peer_ino;
+	u64 began_ns;
+	u64 kind;
+};
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, u32);
+	__type(value, struct transfer);
+} transfers __weak SEC(".maps");
+
+static __always_inline struct transfer *this_transfer(void)
+{
+	u32 zero = 0;
+
+	return bpf_map_lookup_elem(&transfers, &zero);
+}
+
 #define MAX_VECTORS 64
 
 /* A number of vectors and of bytes in them, as one argument. */

@@ -68,10 +68,13 @@ static __always_inline void emit_socket(u16 kind, u64 socket, const struct socke
 	bpf_ringbuf_submit(rec, lazy_wakeup(&network_ring));
 }
 
-/* Makes the socket's entry with the actor as its owner, and sends the record that announces it. */
-static __always_inline struct socket_use *socket_began(u16 kind, const struct actor *actor,
-						       const struct sock *sk, u32 protocol,
-						       const struct socket_address *remote)
+/*
+ * Makes the socket's entry with the actor as its owner, and sends the record that announces it.
+ * VERIFIER: not inlined, as the entry takes much of the stack, and this needs no more of it.
+ */
+static __noinline struct socket_use *socket_began(u16 kind, const struct actor *actor,
+						  const struct sock *sk, u32 protocol,
+						  const struct socket_address *remote)
 {
 	u64 key = (u64)sk;
 	struct socket_use use = {};
@@ -185,25 +188,40 @@ __weak __noinline int capture_vectors(u64 socket, u64 address, u64 count_bytes, 
 	return 0;
 }
 
-static __always_inline void capture_cleartext(u64 socket, const struct user_data *data, bool sent,
-					      u64 bytes)
+static __always_inline void capture_cleartext(u64 socket, const struct transfer *moved)
 {
-	u32 how = HOW(sent ? TLS_SENT : TLS_RECEIVED, LAYER_CLEARTEXT);
+	u32 how = HOW(moved->write ? TLS_SENT : TLS_RECEIVED, LAYER_CLEARTEXT);
+	const struct user_data *data = &moved->data;
 
 	if (data->form == DATA_FLAT)
-		capture(socket, data->address, bytes, how);
+		capture(socket, data->address, moved->bytes, how);
 	else
-		capture_vectors(socket, data->address, vectors_of(data, bytes), how);
+		capture_vectors(socket, data->address, vectors_of(data, moved->bytes), how);
 }
 
-/* Looks at the first bytes that go over a socket, and takes the rest accordingly. */
-static __always_inline void look_into(const struct actor *actor, u64 socket, struct socket_use *use,
-				      const struct user_data *data, bool sent, u64 bytes)
+/*
+ * Looks at the first bytes that the transfer moves over a socket. Returns whether all of them are wanted.
+ * VERIFIER: a global function, for a stack frame of its own.
+ */
+__weak __noinline int is_wanted(u64 socket)
 {
-	bool datagrams = use->protocol == IPPROTO_UDP;
+	u64 pid_tgid = bpf_get_current_pid_tgid();
+	struct actor own = { .tgid = pid_tgid >> 32, .tid = (u32)pid_tgid }, *actor = &own;
+	struct socket_use *use = bpf_map_lookup_elem(&socket_uses, &socket);
+	struct transfer *moved = this_transfer();
+	bool datagrams, sent;
+	struct user_data *data;
+	u64 bytes;
 
+	own.scope = scope_of(own.tgid);
+	if (!own.scope || !use || !moved)
+		return 0;
+	data = &moved->data;
+	sent = moved->write;
+	bytes = moved->bytes;
+	datagrams = use->protocol == IPPROTO_UDP;
 	if (data->form == DATA_NONE)
-		return;
+		return 0;
 	if (!(use->flags & SOCKET_SNIFFED)) {
 		u64 first = first_bytes(data);
 
@@ -216,11 +234,10 @@ static __always_inline void look_into(const struct actor *actor, u64 socket, str
 		}
 	}
 	if (datagrams)
-		return;
+		return 0;
 	if (use->flags & SOCKET_TLS)
 		note_tls_socket(socket, sent, actor->scope, actor->tgid, actor->tid);
-	else if (use->flags & SOCKET_HTTP)
-		capture_cleartext(socket, data, sent, bytes);
+	return !(use->flags & SOCKET_TLS) && use->flags & SOCKET_HTTP;
 }
 
 static __always_inline void destination(struct socket_address *remote, u64 to)
@@ -288,19 +305,35 @@ static __always_inline void datagram_addressed(const struct actor *actor, u64 ke
 		emit_socket(EV_NETWORK_CONNECT, key, use, actor->tid);
 }
 
-static __always_inline void socket_transferred(const struct actor *actor, struct file *file,
-					       bool sent, u64 bytes, struct user_data *data)
+/*
+ * The transfer moved bytes of a socket; returns its address if they are to be looked into.
+ * VERIFIER: a global function, for a stack frame of its own.
+ */
+__weak __noinline u64 socket_transferred(void)
 {
-	struct sock *sk = sock_of_file(file);
-	u64 key = (u64)sk;
+	u64 pid_tgid = bpf_get_current_pid_tgid();
+	struct actor own = { .tgid = pid_tgid >> 32, .tid = (u32)pid_tgid }, *actor = &own;
+	struct transfer *moved = this_transfer();
+	struct user_data *data;
 	struct socket_use *use;
+	struct sock *sk;
 	u32 protocol;
+	u64 key, bytes;
+	bool sent;
 
+	own.scope = scope_of(own.tgid);
+	if (!own.scope || !moved)
+		return 0;
+	sk = sock_of_file((void *)moved->file);
 	if (!sk || !is_inet(sk))
-		return;
+		return 0;
+	key = (u64)sk;
+	data = &moved->data;
+	sent = moved->write;
+	bytes = moved->bytes;
 	protocol = BPF_CORE_READ(sk, sk_protocol);
 	if (protocol != IPPROTO_UDP && protocol != IPPROTO_TCP)
-		return;
+		return 0;
 	unfold_message(data);
 	use = bpf_map_lookup_elem(&socket_uses, &key);
 	if (!use) {
@@ -312,7 +345,7 @@ static __always_inline void socket_transferred(const struct actor *actor, struct
 			destination(&remote, data->to);
 		use = socket_began(EV_NETWORK_CONNECT, actor, sk, protocol, &remote);
 		if (!use)
-			return;
+			return 0;
 	}
 	if (sent)
 		__sync_fetch_and_add(&use->sent_bytes, bytes);
@@ -324,9 +357,9 @@ static __always_inline void socket_transferred(const struct actor *actor, struct
 	if (protocol == IPPROTO_UDP && use->remote.port == PORT_DNS) {
 		if (data->form != DATA_NONE)
 			emit_dns(actor, &use->remote, data, sent, bytes);
-		return;
+		return 0;
 	}
-	look_into(actor, key, use, data, sent, bytes);
+	return key;
 }
 
 static __always_inline void socket_connected(const struct actor *actor, u32 fd)

@@ -64,7 +64,8 @@ static __always_inline u64 kernel_name_append(struct scratch *s, u64 at, const s
  * VERIFIER: a request's own part lies where `cmd` is; a kernel in which a field has another form is not asked.
  */
 static __always_inline u64 request_names(struct scratch *s, u64 at, const struct actor *actor,
-					 struct act_rec *rec, struct io_kiocb *req, u8 code, u8 *flags)
+					 struct act_rec *rec, struct io_kiocb *req, u8 code,
+					 u8 *flags)
 {
 	const void *own = __builtin_preserve_access_index(&req->cmd);
 
@@ -118,7 +119,7 @@ static __always_inline bool has_names(u8 code)
 }
 
 /* Counts a read or a write of a file. How much it will be is known only when it is done. */
-static __always_inline void request_uses(const struct actor *actor, struct file *file, u8 code)
+static __always_inline void request_uses(struct file *file, u8 code)
 {
 	struct inode *inode = BPF_CORE_READ(file, f_inode);
 	u32 mode = BPF_CORE_READ(inode, i_mode);
@@ -126,7 +127,7 @@ static __always_inline void request_uses(const struct actor *actor, struct file 
 	bool read = code == URING_READ || code == URING_READV || code == URING_READ_FIXED;
 
 	if ((read || write) && (is_file(mode) || is_channel(mode)))
-		file_transferred(actor, file, inode, write, 0);
+		file_transferred(file, write, 0);
 }
 
 static __always_inline void request_submitted(struct io_kiocb *req)
@@ -155,7 +156,7 @@ static __always_inline void request_submitted(struct io_kiocb *req)
 		if (!file)
 			file = file_of_fd(BPF_CORE_READ(req, cqe.fd));
 		if (file) {
-			request_uses(&actor, file, code);
+			request_uses(file, code);
 			ino = BPF_CORE_READ(file, f_inode, i_ino);
 		}
 		if (!is_first(actor.scope, OP_IO_URING, ino << 8 | code))
