@@ -43,6 +43,7 @@ const KINDS: &[&str] = &[
     "network.socket",
     "llm.message",
     "llm.sources",
+    "container",
 ];
 
 /// The number of an event kind. Kinds without a number are [`Kind::OTHER`].

@@ -210,6 +210,33 @@ pub struct NetworkSocket {
     pub protocol: u32,
 }
 
+/// A container that a process of the tree runs in.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Container {
+    /// Its cgroup (cgroup v2), as [`crate::ProcessExec::cgroup`] has it.
+    #[serde(default)]
+    pub cgroup: u64,
+    /// Its id: 64 hexadecimal digits.
+    pub id: String,
+    /// `docker`, `containerd`, `cri-o`, `podman` or `kubernetes` (a pod of a runtime that is not told).
+    pub runtime: String,
+    /// Its image, as it was asked for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub image: Option<String>,
+    /// Its name.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
+    /// Uid of the Kubernetes pod.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pod_uid: Option<String>,
+    /// Name of the pod.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pod_name: Option<String>,
+    /// Namespace of the pod.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pod_namespace: Option<String>,
+}
+
 #[expect(
     clippy::trivially_copy_pass_by_ref,
     reason = "serde asks for a reference"

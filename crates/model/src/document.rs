@@ -6,8 +6,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use crate::{
-    BodyInfo, ClassCounters, ContentSource, EventClass, LlmError, Message, Part, PartInfo,
-    ProcessKey, ToolDefinition, Usage,
+    BodyInfo, ClassCounters, Container, ContentSource, EventClass, LlmError, Message, Part,
+    PartInfo, ProcessKey, ToolDefinition, Usage,
 };
 
 /// Everything known about one session.
@@ -17,6 +17,9 @@ pub struct SessionDocument {
     pub session: Session,
     /// Every process of the tree.
     pub processes: Vec<Process>,
+    /// The containers that processes of the tree run in.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub containers: Vec<Container>,
     /// Every conversation with a model.
     pub llm_calls: Vec<Call>,
     /// Every tool call that a model asked for.

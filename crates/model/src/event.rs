@@ -6,8 +6,8 @@ use std::net::SocketAddr;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    DropReason, EventClass, FileAttributes, FileLink, FileMap, FilePass, FileTruncate, IpcPipe,
-    KTime, KernelAct, LlmCall, LlmContent, LlmSources, Loss, NetworkDns, NetworkSocket,
+    Container, DropReason, EventClass, FileAttributes, FileLink, FileMap, FilePass, FileTruncate,
+    IpcPipe, KTime, KernelAct, LlmCall, LlmContent, LlmSources, Loss, NetworkDns, NetworkSocket,
     NetworkUnix, ProcessCredentials, ProcessKey, ProcessSignal, ProcessTrace, SocketId, WallClock,
 };
 
@@ -87,6 +87,9 @@ pub enum EventBody {
     /// [`FileUse`].
     #[serde(rename = "ipc.pipe")]
     IpcPipe(IpcPipe),
+    /// A process of the tree runs in this container.
+    #[serde(rename = "container")]
+    Container(Box<Container>),
     /// The kernel itself was asked to change: programs, mounts, namespaces, modules, rings.
     #[serde(rename = "kernel.bpf")]
     KernelBpf(KernelAct),
@@ -170,6 +173,7 @@ impl EventBody {
             Self::FileMap(_) => "file.mmap",
             Self::FilePass(_) => "file.pass",
             Self::IpcPipe(_) => "ipc.pipe",
+            Self::Container(_) => "container",
             Self::KernelBpf(_) => "kernel.bpf",
             Self::KernelMount(_) => "kernel.mount",
             Self::KernelNamespace(_) => "kernel.namespace",

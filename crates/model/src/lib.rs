@@ -21,8 +21,8 @@ mod loss;
 mod payload;
 
 pub use acts::{
-    Channel, ChannelKind, FileAttributes, FileLink, FileMap, FilePass, FileTruncate, IpcPipe,
-    KernelAct, NetworkDns, NetworkSocket, NetworkUnix, ProcessCredentials, ProcessSignal,
+    Channel, ChannelKind, Container, FileAttributes, FileLink, FileMap, FilePass, FileTruncate,
+    IpcPipe, KernelAct, NetworkDns, NetworkSocket, NetworkUnix, ProcessCredentials, ProcessSignal,
     ProcessTrace,
 };
 pub use event::{

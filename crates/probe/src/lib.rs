@@ -16,6 +16,7 @@
 //! ```
 
 pub mod capability;
+pub mod cgroup;
 pub mod clock;
 mod control;
 mod error;

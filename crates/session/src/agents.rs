@@ -13,10 +13,17 @@ use crate::intent::file_name;
 /// The profiles. A new file in `agents/` needs a line here; a test says so.
 const PROFILES: &[(&str, &str)] = &[
     ("aider", include_str!("../agents/aider.yaml")),
+    ("amp", include_str!("../agents/amp.yaml")),
     ("claude-code", include_str!("../agents/claude-code.yaml")),
+    ("cline", include_str!("../agents/cline.yaml")),
     ("codex", include_str!("../agents/codex.yaml")),
+    ("copilot-cli", include_str!("../agents/copilot-cli.yaml")),
+    ("crush", include_str!("../agents/crush.yaml")),
+    ("cursor-agent", include_str!("../agents/cursor-agent.yaml")),
     ("gemini-cli", include_str!("../agents/gemini-cli.yaml")),
+    ("goose", include_str!("../agents/goose.yaml")),
     ("opencode", include_str!("../agents/opencode.yaml")),
+    ("openhands", include_str!("../agents/openhands.yaml")),
     ("qwen-code", include_str!("../agents/qwen-code.yaml")),
 ];
 
@@ -167,6 +174,7 @@ mod tests {
             argv_cut: false,
             cwd: String::new(),
             uid: 0,
+            cgroup: 0,
             found: false,
         }
     }
@@ -279,6 +287,25 @@ mod tests {
                 "python3.12",
                 None,
             ),
+            (
+                "/u/.local/share/cursor-agent/versions/2025.11.06-8fe8a63/node",
+                &["/u/bin/cursor-agent", "-p", "x"],
+                "cursor-agent",
+                Some("2025.11.06-8fe8a63"),
+            ),
+            (
+                "/usr/bin/node",
+                &["node", "/n/.bin/copilot", "-p", "x"],
+                "copilot-cli",
+                None,
+            ),
+            (
+                "/usr/bin/python3.12",
+                &["python3", "-m", "openhands.core.main", "-t", "x"],
+                "openhands",
+                None,
+            ),
+            ("/u/.local/bin/goose", &["goose", "run"], "goose", None),
             ("/bin/mytool", &["mytool", "x"], "mytool", None),
             ("", &[], "", None),
         ];

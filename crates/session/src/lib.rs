@@ -27,6 +27,7 @@
 
 mod agents;
 mod assembler;
+pub mod container;
 mod contents;
 mod graph;
 mod intent;

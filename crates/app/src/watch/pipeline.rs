@@ -15,6 +15,7 @@ use agentsight_probe::KernelCounters;
 use agentsight_session::{Assembler, AssemblerOptions, Deduplicator, SessionGraph, TlsWatch};
 use anyhow::Context as _;
 
+use super::containers::Containers;
 use super::lineage::Lineage;
 
 /// How often written records become visible to readers, and how often they are made to survive a power
@@ -85,6 +86,7 @@ pub(crate) struct Pipeline {
     graph: SessionGraph,
     tls_watch: TlsWatch,
     images: Images,
+    containers: Containers,
     /// Records lost in user space, by class and reason.
     lost: BTreeMap<(EventClass, DropReason), u64>,
     reported_losses: BTreeMap<(EventClass, DropReason), u64>,
@@ -125,6 +127,7 @@ impl Pipeline {
             graph: SessionGraph::default(),
             tls_watch: TlsWatch::default(),
             images: Images::default(),
+            containers: Containers::default(),
             lost: BTreeMap::new(),
             reported_losses: BTreeMap::new(),
             last_flush: now,
@@ -189,6 +192,15 @@ impl Pipeline {
                         |process| self.images.reason(process),
                         &mut events,
                     );
+                }
+                if let EventBody::ProcessExec(exec) = &event.body
+                    && let Some(container) = self.containers.find(exec.cgroup)
+                {
+                    events.push(Event {
+                        time: event.time,
+                        process: event.process,
+                        body: EventBody::Container(Box::new(container)),
+                    });
                 }
                 events.push(event);
             }

@@ -4,6 +4,7 @@ use std::ffi::OsString;
 use std::fs::{self, Permissions};
 use std::os::unix::ffi::OsStringExt;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use agentsight_model::document::Action;
@@ -397,4 +398,47 @@ fn sockets_of_both_families_with_their_bytes() {
         .actions("network.connect")
         .filter(|action| *attribute(action, "network.peer.port") == 1);
     assert_eq!(refused.count(), 1, "an attempt is an act");
+}
+
+/// A cgroup that is named as runtimes name theirs, removed at the end.
+struct Cgroup(PathBuf);
+
+impl Cgroup {
+    fn like_a_containers(id: &str) -> Option<Self> {
+        let mount = ["/sys/fs/cgroup", "/sys/fs/cgroup/unified"]
+            .into_iter()
+            .map(Path::new)
+            .find(|mount| mount.join("cgroup.procs").exists())?;
+        let folder = mount.join(format!("docker-{id}.scope"));
+        fs::create_dir(&folder).ok()?;
+        Some(Self(folder))
+    }
+}
+
+impl Drop for Cgroup {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir(&self.0);
+    }
+}
+
+#[test]
+#[ignore = "needs root"]
+fn a_process_in_a_container_is_said_to_be_in_it() {
+    let id = format!("{:064x}", std::process::id());
+    let cgroup = Cgroup::like_a_containers(&id).expect("cgroup v2 is mounted");
+    let procs = cgroup.0.join("cgroup.procs");
+    let site = Site::new();
+    let script = format!("/bin/true; echo $$ > '{}'; /bin/true", procs.display());
+    site.run_script(&script).end().ok();
+    let session = site.recorded();
+    let inside: Vec<_> = session
+        .document
+        .processes
+        .iter()
+        .filter(|process| process.exe.ends_with("/true"))
+        .map(|process| process.container.as_deref())
+        .collect();
+    assert_eq!(inside, [None, Some(id.as_str())]);
+    assert_eq!(session.document.containers.len(), 1);
+    assert_eq!(session.document.containers[0].runtime, "docker");
 }

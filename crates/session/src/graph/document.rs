@@ -74,8 +74,9 @@ pub(super) fn build(graph: &SessionGraph) -> SessionDocument {
         processes: tree
             .order
             .iter()
-            .filter_map(|position| process(&tree, *position, clock))
+            .filter_map(|position| process(graph, &tree, *position, clock))
             .collect(),
+        containers: graph.containers.values().cloned().collect(),
         llm_calls: calls(graph, clock),
         tool_calls: tool_calls(tools, &words, acted.by_tool, clock),
         actions: acted.actions,
@@ -163,7 +164,12 @@ fn last_program<'a>(tree: &Tree<'a>, position: usize) -> Option<&'a super::ExecR
     None
 }
 
-fn process(tree: &Tree<'_>, position: usize, clock: Clock) -> Option<Process> {
+fn process(
+    graph: &SessionGraph,
+    tree: &Tree<'_>,
+    position: usize,
+    clock: Clock,
+) -> Option<Process> {
     let record = tree.processes.get(position)?;
     let exec = last_program(tree, position);
     let exit = record.exit.as_ref();
@@ -183,7 +189,9 @@ fn process(tree: &Tree<'_>, position: usize, clock: Clock) -> Option<Process> {
         ended_at: exit.map(|(_, time, _)| clock.text(*time)),
         exit_code: exit.and_then(|(_, _, exit)| exit.code),
         signal: exit.and_then(|(_, _, exit)| exit.signal),
-        container: None,
+        container: exec
+            .and_then(|exec| graph.containers.get(&exec.cgroup))
+            .map(|container| container.id.clone()),
     })
 }
 

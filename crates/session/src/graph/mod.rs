@@ -24,8 +24,8 @@ use std::collections::BTreeMap;
 
 use agentsight_model::document::{SessionDocument, TlsCoverage};
 use agentsight_model::{
-    DropReason, Event, EventBody, EventClass, KTime, LlmCall, Loss, SessionEnd, SessionStart,
-    StreamEnd,
+    Container, DropReason, Event, EventBody, EventClass, KTime, LlmCall, Loss, SessionEnd,
+    SessionStart, StreamEnd,
 };
 
 use acts::ActTable;
@@ -72,6 +72,8 @@ pub struct SessionGraph {
     files: FileTable,
     network: NetworkTable,
     acts: ActTable,
+    /// By cgroup.
+    containers: BTreeMap<u64, Container>,
     calls: CallLog,
     tool_calls: ToolCallLog,
     tls: TlsCoverage,
@@ -133,6 +135,12 @@ impl SessionGraph {
             EventBody::LlmSources(sources) => self.calls.sources(sources, budget),
             EventBody::StreamEnd(end) => self.stream_end(end),
             EventBody::Loss(loss) => self.loss(*loss),
+            EventBody::Container(container) => {
+                if budget.record("container") {
+                    self.containers
+                        .insert(container.cgroup, Container::clone(container));
+                }
+            }
             body @ (EventBody::ProcessSignal(_)
             | EventBody::ProcessTrace(_)
             | EventBody::ProcessCredentials(_)

@@ -31,6 +31,8 @@ pub(crate) struct ExecRecord {
     pub(crate) argv_cut: bool,
     pub(crate) cwd: String,
     pub(crate) uid: u32,
+    /// Its cgroup then; 0 if not known.
+    pub(crate) cgroup: u64,
     /// Whether it was found running, which is no action of its own.
     pub(crate) found: bool,
 }
@@ -151,6 +153,7 @@ impl ProcessTable {
             argv_cut: cut || exec.argv_truncated.is_some(),
             cwd: exec.cwd.clone(),
             uid: exec.uid,
+            cgroup: exec.cgroup,
             found: false,
         });
     }
@@ -183,6 +186,7 @@ impl ProcessTable {
                 argv_cut,
                 cwd: seen.cwd.clone(),
                 uid: seen.uid,
+                cgroup: 0,
                 found: true,
             });
         }
