@@ -1,7 +1,7 @@
 //! How fast bytes become exchanges, and exchanges conversations: `cargo xtask bench decode`.
 //!
-//! One thread, from memory, in runs of 16 KiB as TLS records bring them. Each line is the best of some
-//! rounds, in megabytes (10^6 bytes) of plaintext a second; allocations are counted in one more round.
+//! One thread, from memory, in runs of 16 KiB as TLS records bring them. Each line is the best of many
+//! runs, in megabytes (10^6 bytes) of plaintext a second; allocations are counted in one more run.
 #![allow(clippy::unwrap_used, clippy::print_stdout)]
 
 use std::alloc::System;
@@ -22,26 +22,21 @@ static ALLOCATOR: &StatsAlloc<System> = &INSTRUMENTED_SYSTEM;
 /// What a TLS record carries at most.
 const RUN_BYTES: usize = 16 << 10;
 
-/// How long one line is measured at least, and in how many rounds.
-const ROUND: Duration = Duration::from_millis(300);
-const ROUNDS: usize = 5;
+/// How long one line is measured.
+const MEASURED: Duration = Duration::from_millis(1500);
 
 type Script = Vec<(Direction, Vec<u8>)>;
 
-/// Megabytes a second of the best round.
+/// Megabytes a second of the best run: what else the machine does can only make one slower.
 fn measure(bytes: usize, mut work: impl FnMut()) -> f64 {
-    let mut best = 0.0_f64;
-    for _ in 0..ROUNDS {
-        let begun = Instant::now();
-        let mut count = 0_u32;
-        while begun.elapsed() < ROUND {
-            work();
-            count += 1;
-        }
-        let each = begun.elapsed().as_secs_f64() / f64::from(count);
-        best = best.max(bytes as f64 / 1e6 / each);
+    let begun = Instant::now();
+    let mut best = Duration::MAX;
+    while begun.elapsed() < MEASURED {
+        let started = Instant::now();
+        work();
+        best = best.min(started.elapsed());
     }
-    best
+    bytes as f64 / 1e6 / best.as_secs_f64()
 }
 
 fn allocations(work: impl FnOnce()) -> usize {
