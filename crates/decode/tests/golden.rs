@@ -180,6 +180,29 @@ proptest! {
     }
 
     #[test]
+    fn a_recording_with_a_hole_is_never_more_complete(
+        case in any::<prop::sample::Index>(),
+        at in any::<prop::sample::Index>(),
+        missing in 1..60_usize,
+    ) {
+        let cases = cases();
+        let mut script = script(&cases[case.index(cases.len())]);
+        let whole = calls(&decode(&script));
+        let which = at.index(script.len());
+        let (direction, run) = script.remove(which);
+        let bytes = run.unwrap();
+        let from = at.index(bytes.len() + 1);
+        let to = bytes.len().min(from + missing);
+        let hole = u64::try_from(to - from).unwrap();
+        let pieces = [Ok(bytes[..from].to_vec()), Err(hole), Ok(bytes[to..].to_vec())];
+        script.splice(which..which, pieces.map(|piece| (direction, piece)));
+        let part = calls(&decode(&script));
+        let complete = |calls: &[LlmCall]| calls.iter().filter(|call| call.complete).count();
+        prop_assert!(complete(&part) <= complete(&whole));
+        prop_assert!(part.iter().filter(|call| !call.complete).all(|call| call.error.is_some()));
+    }
+
+    #[test]
     fn a_cut_recording_is_never_complete(
         case in any::<prop::sample::Index>(),
         cut in any::<prop::sample::Index>(),
