@@ -165,6 +165,9 @@ fn file_of(body: &EventBody) -> Option<(String, bool)> {
 }
 
 fn described(file: &FileRef) -> Map<String, Value> {
+    if file.path.is_empty() {
+        return Map::new(); // memory that is no file's
+    }
     file_attributes(&file.path, file)
 }
 

@@ -368,9 +368,8 @@ fn interpreter_rule(program: Program<'_>, path: &str, writing: bool) -> Option<&
         .iter()
         .find(|(start, ..)| program.starts_with(start))?;
     if writing {
-        return path
-            .contains("/__pycache__/")
-            .then_some("interpreter-modules");
+        let compiled = within(&["/__pycache__/"]) || path.ends_with("/__pycache__");
+        return compiled.then_some("interpreter-modules");
     }
     let ending = file_name(path)
         .rsplit_once('.')
@@ -479,6 +478,12 @@ mod tests {
             (
                 "/usr/bin/python3.12",
                 "/w/__pycache__/a.cpython-312.pyc",
+                true,
+                Some("interpreter-modules"),
+            ),
+            (
+                "/usr/bin/python3.12",
+                "/w/__pycache__",
                 true,
                 Some("interpreter-modules"),
             ),
