@@ -3,8 +3,7 @@
  * Processes: fork, exec, exit. The label of a watched tree is handed on here, at fork, in the kernel,
  * before the child runs: whatever happens later to parents, sessions or names does not matter.
  */
-#include "path.h"
-#include "scope.h"
+#include "image.h"
 
 char LICENSE[] SEC("license") = "Dual BSD/GPL";
 
@@ -153,8 +152,10 @@ static __always_inline void process_executed(struct task_struct *task, struct li
 
 	exe = BPF_CORE_READ(bprm, file);
 	file_id_of(&rec->exe, BPF_CORE_READ(exe, f_inode));
-	if (is_new_image(&rec->exe))
+	if (is_new_image(&rec->exe)) {
 		flags |= REC_NEW_IMAGE;
+		image_started(&rec->exe);
+	}
 	if (!BPF_CORE_READ(exe, f_inode, i_nlink))
 		flags |= REC_DELETED;
 	at = sizeof(*rec);

@@ -21,6 +21,7 @@ struct wire_types {
 	enum hook_success hook_success;
 	enum hook_flags hook_flags;
 	enum wire_limits wire_limits;
+	enum image_news image_news;
 	enum channel_kind channel_kind;
 	enum channel_verdict channel_verdict;
 	enum operation operation;
@@ -43,13 +44,13 @@ struct wire_types {
 	struct channel_open_rec channel_open;
 	struct channel_data_rec channel_data;
 	struct channel_key channel_key;
-	struct image_written_item image_written;
 	enum act_argument act_argument;
 	enum passing passing;
 	struct act_rec act;
 	struct act_shape act_shape;
 	struct dns_rec dns;
 	struct canary_rec canary;
+	struct image_item image_item;
 	struct file_use_key file_use_key;
 	struct file_use file_use;
 	struct socket_use socket_use;

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0 OR BSD-2-Clause */
 /*
- * Programs that the tree makes or changes. User space is told at once, as it wants to have looked at them
- * when they are run, and must take its probes out of a file that is no longer the one that it looked at.
+ * Programs that the tree makes, changes or runs for the first time. User space is told at once: it wants to have
+ * looked at them before they are run or get far, and must take its probes out of a file that is no longer
+ * the one that it looked at.
  */
 #ifndef AGENTSIGHT_IMAGE_H
 #define AGENTSIGHT_IMAGE_H
@@ -25,7 +26,7 @@ __weak __noinline int image_written(u64 address, u32 created)
 {
 	struct file *file = (void *)address;
 	struct inode *inode = BPF_CORE_READ(file, f_inode);
-	struct image_written_item *item;
+	struct image_item *item;
 	struct image_key key = {};
 	struct scratch *s;
 	struct path path;
@@ -47,10 +48,21 @@ __weak __noinline int image_written(u64 address, u32 created)
 	item->tgid = bpf_get_current_pid_tgid() >> 32;
 	path = BPF_CORE_READ(file, f_path);
 	at = path_append(at, &path, &flags);
+	item->what = IMAGE_WRITTEN;
+	item->reserved = 0;
 	item->path_bytes = flags ? 0 : at - sizeof(*item);
 	if (at <= sizeof(*item) + WIRE_PATH_BYTES)
 		bpf_ringbuf_output(&image_ring, item, at, BPF_RB_FORCE_WAKEUP);
 	return 0;
+}
+
+/* The current process runs a program that is new to user space. */
+static __always_inline void image_started(const struct file_id *id)
+{
+	struct image_item item = { .file = *id, .what = IMAGE_STARTED };
+
+	item.tgid = bpf_get_current_pid_tgid() >> 32;
+	bpf_ringbuf_output(&image_ring, &item, sizeof(item), BPF_RB_FORCE_WAKEUP);
 }
 
 #endif

@@ -366,11 +366,18 @@ struct image_mapped_rec {
 	__u32 reserved;
 };
 
-/* A program or library was opened for writing; no record, as it comes by a ring of its own. */
-struct image_written_item {
+enum image_news {
+	IMAGE_WRITTEN = 0, /* opened for writing */
+	IMAGE_STARTED = 1,
+};
+
+/* News of a program or library; no record, as it comes by a ring of its own. */
+struct image_item {
 	struct file_id file;
 	__u32 tgid;
-	__u32 path_bytes; /* behind it, as in other records; 0 if it is too long */
+	__u32 what; /* enum image_news */
+	__u32 path_bytes; /* behind it, as in other records; 0 if it is too long or not needed */
+	__u32 reserved;
 };
 
 /* Values of maps that user space reads. */

@@ -9,7 +9,8 @@
 //! fanotify is not to be had, programs are looked at while they run, like all others.
 
 use std::collections::VecDeque;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
+use std::fs::File;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -17,7 +18,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use agentsight_wire::image_written_item;
+use agentsight_wire::{IMAGE_STARTED, image_item};
 use libbpf_rs::{MapHandle, RingBuffer, RingBufferBuilder};
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
@@ -35,6 +36,8 @@ use crate::sensor::path_of_components;
 const LONGEST: Duration = Duration::from_secs(1);
 /// Marks that are set at a time; beyond it all are given up, and programs looked at while they run.
 const MAX_MARKS: usize = 4096;
+/// Started programs that nobody has asked for yet, at most; others are found by their records.
+const MAX_STARTED: usize = 256;
 /// Written files that nobody has asked for yet, at most.
 const MAX_WRITTEN: usize = 16_384;
 
@@ -49,7 +52,7 @@ pub(crate) struct Held {
 impl Held {
     /// Where the file can be opened.
     pub(crate) fn path(&self) -> Option<PathBuf> {
-        Some(descriptor_path(self.event.fd()?.as_raw_fd()))
+        self.event.fd().map(descriptor_path)
     }
 
     /// Lets it run, if it does not yet. The file is asked about no more, unless it is written again.
@@ -78,6 +81,8 @@ impl Drop for Held {
 pub(crate) struct Found {
     /// Files that were written, by device and inode.
     pub(crate) written: Vec<(u64, u64)>,
+    /// Programs that are new to us and have been started.
+    pub(crate) started: Vec<File>,
     /// Programs that wait.
     pub(crate) held: VecDeque<Arc<Held>>,
 }
@@ -115,6 +120,7 @@ impl Holder {
         let thread = std::thread::Builder::new()
             .name("hold".to_owned())
             .spawn(move || {
+                be_prompt();
                 if let Some(mut keeper) = Keeper::new(theirs, &image_ring) {
                     keeper.keep();
                 }
@@ -186,7 +192,7 @@ impl Keeper {
             if self.wait() {
                 return;
             }
-            self.take_written();
+            self.take_news();
             self.take_questions();
             self.let_the_late_go();
         }
@@ -214,20 +220,38 @@ impl Keeper {
         sources.first().and_then(PollFd::any).unwrap_or(false)
     }
 
-    fn take_written(&mut self) {
+    fn take_news(&mut self) {
         let _ = self.ring.consume();
         let items = {
             let mut items = self.items.lock().unwrap_or_else(PoisonError::into_inner);
             std::mem::take(&mut *items)
         };
         for item in items {
-            self.was_written(&item);
+            let Ok((fixed, rest)) = image_item::read_from_prefix(&item) else {
+                continue;
+            };
+            if fixed.what == IMAGE_STARTED {
+                self.was_started(fixed.tgid);
+            } else {
+                self.was_written(&fixed, rest);
+            }
         }
     }
 
+    /// The file is opened here and now, as the process may be gone when there is time to look at it: it is for
+    /// the next one, then.
+    fn was_started(&self, tgid: u32) {
+        let opened = open_path(Path::new(&format!("/proc/{tgid}/exe")));
+        let mut found = self.shared.found();
+        if let Some((file, _)) = opened.filter(|_| found.started.len() < MAX_STARTED) {
+            found.started.push(file);
+        }
+        drop(found);
+        let _ = self.shared.news.write(1);
+    }
+
     /// A file of the tree's was opened for writing.
-    fn was_written(&mut self, item: &[u8]) -> Option<()> {
-        let (fixed, rest) = image_written_item::read_from_prefix(item).ok()?;
+    fn was_written(&mut self, fixed: &image_item, rest: &[u8]) -> Option<()> {
         let path = path_of_components(rest.get(..usize::try_from(fixed.path_bytes).ok()?)?)?;
         let seen = PathBuf::from(format!("/proc/{}/root{path}", fixed.tgid));
         // The process may have ended, and then the path is as good as it is here.
@@ -240,7 +264,7 @@ impl Keeper {
                 let _ = fanotify.mark(flush, MaskFlags::empty(), cwd(), None::<&Path>);
                 self.mark_count = 0;
             }
-            let path = descriptor_path(file.as_raw_fd());
+            let path = descriptor_path(&file);
             if mark(fanotify, MarkFlags::FAN_MARK_ADD, &path).is_ok() {
                 self.mark_count += 1;
             }
@@ -291,8 +315,16 @@ fn cwd() -> BorrowedFd<'static> {
     nix::fcntl::AT_FDCWD
 }
 
-fn descriptor_path(fd: RawFd) -> PathBuf {
-    PathBuf::from(format!("/proc/self/fd/{fd}"))
+/// Has this thread run before the programs that it is about: it does little, but must do it at once.
+fn be_prompt() {
+    const NICENESS: libc::c_int = -10;
+    // SAFETY: the call takes numbers; 0 is the calling thread.
+    unsafe { libc::setpriority(libc::PRIO_PROCESS, 0, NICENESS) };
+}
+
+/// Where an open file can be opened again.
+pub(crate) fn descriptor_path(fd: impl AsFd) -> PathBuf {
+    PathBuf::from(format!("/proc/self/fd/{}", fd.as_fd().as_raw_fd()))
 }
 
 fn mark(fanotify: &Fanotify, flags: MarkFlags, path: &Path) -> Result<(), Errno> {

@@ -2,12 +2,13 @@
 
 use agentsight_tls::{Attach, Convention, Direction, Hook, HookKind, Moment, Operand, Success};
 use agentsight_wire::{self as wire, tls_hook, tls_operand};
+use serde::{Deserialize, Serialize};
 
 /// Bytes behind the plaintext of a TLS 1.3 record in place: its content type, and the tag.
 const TYPE_AND_TAG_BYTES: u8 = 17;
 
 /// Where to attach a described function.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Description {
     /// What the kernel side is told.
     pub(crate) hook: tls_hook_bytes,
@@ -22,7 +23,7 @@ pub(crate) struct Description {
 pub(crate) type tls_hook_bytes = Vec<u8>;
 
 /// How the return of a function is probed.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) enum Returns {
     /// Not at all: everything is there at entry.
     Never,

@@ -4,19 +4,24 @@
 //! file is known by device and inode, so it does not matter under which name, in which mount namespace
 //! or container it is used.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::fs::{File, Metadata, OpenOptions};
 use std::os::fd::AsRawFd;
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use agentsight_bpf::AgentsightSkel;
-use agentsight_tls::{Hook, HookKind, Located, Options, Stack};
+use agentsight_tls::HookKind;
 use libbpf_rs::{Link, MapCore, MapFlags, ProgramMut, UprobeMultiOpts, UprobeOpts};
 use zerocopy::IntoBytes;
 
-use crate::hooks::{Description, Returns, describe};
+use crate::cache::Cache;
+use crate::hooks::{Description, Returns};
+use crate::plan::{Finding, Plan, analyse};
 use crate::{Capabilities, ProbeError};
+
+/// Functions that the kernel side can be told about (`bpf/hooks.bpf.c`).
+const MAX_HOOKS: u32 = 4096;
 
 /// A file to which probes are attached.
 #[derive(Debug)]
@@ -28,6 +33,8 @@ pub struct AttachedImage {
     /// Functions probed.
     pub functions: Vec<String>,
     links: Vec<Link>,
+    /// Numbers by which the kernel side knows those of its functions that it was told about.
+    cookies: Vec<u32>,
 }
 
 impl AttachedImage {
@@ -71,7 +78,9 @@ pub(crate) struct Images {
     /// Files with TLS code that could not be read, and why.
     blind: Vec<(PathBuf, String)>,
     /// Functions described to the kernel side so far.
-    hook_count: u32,
+    cookie_count: u32,
+    free_cookies: VecDeque<u32>,
+    cache: Cache,
 }
 
 impl Images {
@@ -82,7 +91,20 @@ impl Images {
     /// A file was opened for writing. Its probes go at once: where they lie there may soon be other code, and
     /// whatever it is, a probe in the middle of an instruction would break it.
     pub(crate) fn forget(&mut self, identity: (u64, u64)) {
-        self.seen.remove(&identity);
+        if let Some(image) = self.seen.remove(&identity).and_then(|seen| seen.image) {
+            self.free_cookies.extend(image.cookies);
+        }
+    }
+
+    /// A number for a function: one that was never used while there are any, else the one freed first, as calls
+    /// may have been going on when it was freed.
+    fn new_cookie(&mut self) -> u32 {
+        if self.cookie_count < MAX_HOOKS {
+            self.cookie_count += 1;
+            return self.cookie_count - 1;
+        }
+        // Without any the kernel refuses the next one, and that is told.
+        self.free_cookies.pop_front().unwrap_or(MAX_HOOKS)
     }
 
     pub(crate) fn blind(&self) -> &[(PathBuf, String)] {
@@ -110,28 +132,44 @@ impl Images {
         {
             return Ok(ImageReport::Nothing);
         }
-        // Of what was there before, the probes go.
+        self.forget(identity);
         let image = None;
         self.seen.insert(identity, Seen { version, image });
-        if !agentsight_tls::maybe_tls(&file).unwrap_or(false) {
-            return Ok(ImageReport::Nothing);
-        }
-        let located = match agentsight_tls::locate(&file, &Options::default()) {
-            Ok(located) => located,
-            Err(error) => return Ok(self.note_blind(name, error.to_string())),
+        let plan = match self.finding(&file, &metadata, capabilities) {
+            Finding::Nothing => return Ok(ImageReport::Nothing),
+            Finding::Blind(reason) => return Ok(self.note_blind(name, reason)),
+            Finding::Plan(plan) => plan,
         };
-        let plan = plan(&located, capabilities);
-        if plan.functions.is_empty() {
-            return Ok(match blindness(&located) {
-                Some(reason) => self.note_blind(name, reason),
-                None => ImageReport::Nothing,
-            });
-        }
         let image = self.attach(skeleton, capabilities, &file, name, plan)?;
         let count = image.functions.len();
         let image = Some(image);
         self.seen.insert(identity, Seen { version, image });
         Ok(ImageReport::Attached(count))
+    }
+
+    /// What an earlier session found, or what is found.
+    fn finding(&mut self, file: &File, metadata: &Metadata, capabilities: Capabilities) -> Finding {
+        if let Some(finding) = self.cache.recall(metadata) {
+            return finding;
+        }
+        match analyse(file, capabilities) {
+            Ok(finding) => {
+                self.cache.remember(metadata, finding.clone());
+                finding
+            }
+            Err(error) => Finding::Blind(error.to_string()),
+        }
+    }
+
+    /// Findings are kept in this file from one session to the next.
+    pub(crate) fn remember_in(&mut self, path: &Path, capabilities: Capabilities) {
+        self.cache = Cache::open(path, capabilities);
+    }
+
+    /// Detaches everything, and saves what is remembered.
+    pub(crate) fn detach(&mut self) {
+        self.seen.clear();
+        self.cache.save();
     }
 
     fn attach(
@@ -140,20 +178,20 @@ impl Images {
         capabilities: Capabilities,
         file: &File,
         name: &Path,
-        plan: Plan<'_>,
+        plan: Plan,
     ) -> Result<AttachedImage, ProbeError> {
         // The kernel opens the file by this path, so it gets the very file that was looked at.
         let path = PathBuf::from(format!("/proc/self/fd/{}", file.as_raw_fd()));
         let action = format!("attach TLS probes to {}", name.display());
-        let mut described = Vec::new();
+        let (mut described, mut cookies) = (Vec::new(), Vec::new());
         for description in &plan.described {
-            let cookie = self.hook_count;
+            let cookie = self.new_cookie();
             skeleton
                 .maps
                 .tls_hooks
                 .update(cookie.as_bytes(), &description.hook, MapFlags::ANY)
                 .map_err(ProbeError::kernel(action.as_str()))?;
-            self.hook_count += 1;
+            cookies.push(cookie);
             described.push((u64::from(cookie), description));
         }
         let mut links = Vec::new();
@@ -166,9 +204,10 @@ impl Images {
         }
         Ok(AttachedImage {
             path: name.to_owned(),
-            stacks: plan.stacks.into_iter().map(str::to_owned).collect(),
+            stacks: plan.stacks,
             functions: plan.functions,
             links,
+            cookies,
         })
     }
 
@@ -197,90 +236,11 @@ pub(crate) fn open_path(path: &Path) -> Option<(File, Metadata)> {
     Some((found, metadata))
 }
 
-/// Why a file with a TLS stack has nothing to attach to.
-fn blindness(located: &Located) -> Option<String> {
-    let reasons: Vec<String> = located
-        .stacks
-        .iter()
-        .map(|report| {
-            let missing = report
-                .missing
-                .first()
-                .map_or("no function was found", |missing| missing.reason.as_str());
-            format!("{}: {missing}", report.stack.as_str())
-        })
-        .collect();
-    (!reasons.is_empty()).then(|| reasons.join("; "))
-}
-
-/// What is attached to one file.
-#[derive(Default)]
-struct Plan<'a> {
-    /// Functions of the OpenSSL family, which have programs of their own.
-    openssl: Vec<&'a Hook>,
-    /// Functions that the kernel side is told about.
-    described: Vec<Description>,
-    stacks: Vec<&'static str>,
-    functions: Vec<String>,
-}
-
-/// Kinds that have a program of their own, for functions of the OpenSSL family.
-fn has_own_program(kind: HookKind) -> bool {
-    matches!(
-        kind,
-        HookKind::ReadReturn
-            | HookKind::WriteReturn
-            | HookKind::ReadEx
-            | HookKind::WriteEx
-            | HookKind::WriteEx2
-            | HookKind::Handshake
-            | HookKind::Free
-    )
-}
-
-fn is_record_layer(hook: &Hook) -> bool {
-    matches!(hook.kind, HookKind::RecordSeal | HookKind::RecordOpen)
-}
-
-fn plan(located: &Located, capabilities: Capabilities) -> Plan<'_> {
-    // rustls over AWS-LC is seen at AWS-LC, whose interface is C: attaching to both would see all twice.
-    let aws_lc_records = located
-        .stacks
-        .iter()
-        .any(|report| report.stack == Stack::AwsLc && report.hooks.iter().any(is_record_layer));
-    let mut plan = Plan::default();
-    for report in &located.stacks {
-        if report.stack == Stack::Rustls && aws_lc_records {
-            continue;
-        }
-        let before = plan.functions.len();
-        for hook in &report.hooks {
-            let openssl = matches!(
-                report.stack,
-                Stack::OpenSsl | Stack::BoringSsl | Stack::AwsLc
-            );
-            if openssl && has_own_program(hook.kind) {
-                plan.openssl.push(hook);
-            } else if let Some(description) = describe(hook).filter(|_| capabilities.attach_cookie)
-            {
-                plan.described.push(description);
-            } else {
-                continue;
-            }
-            plan.functions.push(hook.function.clone());
-        }
-        if plan.functions.len() > before {
-            plan.stacks.push(report.stack.as_str());
-        }
-    }
-    plan
-}
-
-fn openssl_offsets(hooks: &[&Hook], wanted: &[HookKind]) -> Vec<usize> {
+fn openssl_offsets(hooks: &[(HookKind, u64)], wanted: &[HookKind]) -> Vec<usize> {
     let mut offsets: Vec<usize> = hooks
         .iter()
-        .filter(|hook| wanted.contains(&hook.kind))
-        .filter_map(|hook| usize::try_from(hook.file_offset).ok())
+        .filter(|(kind, _)| wanted.contains(kind))
+        .filter_map(|&(_, offset)| usize::try_from(offset).ok())
         .collect();
     offsets.sort_unstable();
     offsets.dedup();
@@ -297,7 +257,7 @@ struct Placement<'a> {
 
 fn openssl_placements<'a>(
     skeleton: &'a AgentsightSkel<'static>,
-    hooks: &[&Hook],
+    hooks: &[(HookKind, u64)],
 ) -> Vec<Placement<'a>> {
     let programs = &skeleton.progs;
     let returning = [

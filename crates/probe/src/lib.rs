@@ -15,6 +15,7 @@
 //! # }
 //! ```
 
+mod cache;
 pub mod capability;
 pub mod cgroup;
 pub mod clock;
@@ -25,6 +26,7 @@ mod hold;
 mod hooks;
 mod images;
 pub mod launch;
+mod plan;
 pub mod process;
 mod rings;
 mod sensor;

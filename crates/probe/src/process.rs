@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::fs;
 use std::io;
+use std::os::unix::fs::MetadataExt;
 use std::path::PathBuf;
 
 use agentsight_model::{FileRef, ProcessKey, ProcessSeen};
@@ -99,6 +100,16 @@ pub fn executable_images(pid: u32) -> Vec<PathBuf> {
     images
 }
 
+/// Whether a process runs the program that we run.
+pub(crate) fn runs_this_program(pid: u32) -> bool {
+    let identity = |path: &str| {
+        let file = fs::metadata(path).ok()?;
+        Some((file.dev(), file.ino()))
+    };
+    let ours = identity("/proc/self/exe");
+    ours.is_some() && identity(&format!("/proc/{pid}/exe")) == ours
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -139,6 +150,8 @@ mod tests {
         assert!(!seen.argv.is_empty());
         assert!(seen.exe.path.starts_with('/'));
         assert!(!executable_images(std::process::id()).is_empty());
+        assert!(runs_this_program(std::process::id()));
+        assert!(!runs_this_program(u32::MAX));
     }
 
     #[test]

@@ -150,6 +150,13 @@ impl Rings {
         let timeout = u16::try_from(timeout.as_millis()).unwrap_or(u16::MAX);
         // Interrupted or failed, it only means that we look earlier.
         let _ = poll(&mut sources, PollTimeout::from(timeout));
+        if sources
+            .iter()
+            .skip(1)
+            .any(|source| source.any() == Some(true))
+        {
+            return;
+        }
         // While records keep coming, a ring that once woke us is readable all the time. Many small rounds
         // would cost more than the records.
         let since = self.last_fetch.get().elapsed();

@@ -18,7 +18,7 @@ use zerocopy::FromBytes;
 use crate::capability::IoUring;
 pub use crate::control::Totals;
 use crate::control::{KernelControl, Sweeper};
-use crate::hold::Holder;
+use crate::hold::{Holder, descriptor_path};
 use crate::images::{AttachedImage, Images, well_known_libraries};
 use crate::process::{RunningProcess, tree_of};
 use crate::rings::Rings;
@@ -112,6 +112,12 @@ impl Sensor {
         self.links
             .push(link.map_err(ProbeError::kernel("attach `sys_exit`"))?);
         Ok(())
+    }
+
+    /// What is found in programs and libraries is kept in this file from one session to the next, so that each
+    /// is analysed once.
+    pub fn remember_in(&mut self, path: &Path) {
+        self.images.remember_in(path, self.capabilities);
     }
 
     /// What this kernel offers.
@@ -209,7 +215,9 @@ impl Sensor {
             let ring = MapHandle::try_from(&self.skeleton.maps.image_ring);
             self.holder = ring.ok().and_then(Holder::start);
         }
-        for process in &watched {
+        let runs_us = |process: &&RunningProcess| process::runs_this_program(process.key.tgid);
+        // A command that waits to be started still has our program, and none of its own.
+        for process in watched.iter().filter(|process| !runs_us(process)) {
             for image in process::executable_images(process.key.tgid) {
                 let name = std::fs::read_link(&image).unwrap_or_else(|_| image.clone());
                 self.consider_image(&image, &name)?;
@@ -241,8 +249,10 @@ impl Sensor {
     ) -> Result<(), ProbeError> {
         let news = self.holder.as_ref().map(Holder::news);
         self.rings.wait(timeout, &[or_readable, news]);
+        // Before anything else, as programs wait for it or are about to get far.
+        let result = self.look_at_news();
         let complete_until = self.rings.fetch()?;
-        let result = self.handle_urgent().and(self.look_at_held());
+        let result = result.and(self.handle_urgent());
         self.rings.release(complete_until, sink);
         self.released_until_ns = complete_until;
         result
@@ -260,7 +270,7 @@ impl Sensor {
     /// Detaches all programs: from now on nothing new is recorded. What was recorded can still be read.
     pub fn detach(&mut self) {
         self.holder = None;
-        self.images = Images::default();
+        self.images.detach();
         self.links.clear();
     }
 
@@ -293,8 +303,14 @@ impl Sensor {
         Sweeper::last_sockets(&self.skeleton, totals)
     }
 
-    /// Attaches to programs that wait for it, and lets them go.
-    fn look_at_held(&mut self) -> Result<(), ProbeError> {
+    /// Looks at a file that is known by a link of `/proc`, which says its name.
+    fn consider_linked(&mut self, link: &Path) -> Result<(), ProbeError> {
+        let name = std::fs::read_link(link).unwrap_or_else(|_| link.to_owned());
+        self.consider_image(link, &name)
+    }
+
+    /// Attaches to programs that have just started, and to those that wait for it, and lets these go.
+    fn look_at_news(&mut self) -> Result<(), ProbeError> {
         let Some(found) = self.holder.as_ref().map(Holder::take) else {
             return Ok(());
         };
@@ -302,10 +318,12 @@ impl Sensor {
             self.images.forget(identity);
         }
         let mut result = Ok(());
+        for program in found.started {
+            result = result.and(self.consider_linked(&descriptor_path(&program)));
+        }
         for held in found.held {
             if let Some(path) = held.path() {
-                let name = std::fs::read_link(&path).unwrap_or_else(|_| path.clone());
-                result = result.and(self.consider_image(&path, &name));
+                result = result.and(self.consider_linked(&path));
             }
             held.let_go();
         }
@@ -325,8 +343,7 @@ impl Sensor {
                 }),
                 EV_PROCESS_EXEC if u32::from(header.flags) & REC_NEW_IMAGE != 0 => {
                     let exe = PathBuf::from(format!("/proc/{}/exe", header.tgid));
-                    let name = std::fs::read_link(&exe).unwrap_or_else(|_| exe.clone());
-                    result = result.and(self.consider_image(&exe, &name));
+                    result = result.and(self.consider_linked(&exe));
                 }
                 EV_IMAGE_MAPPED => {
                     if let Some(path) = image_path(&record) {

@@ -114,6 +114,10 @@ pub const WIRE_CHANNEL_CHUNK_BYTES: u32 = 16384;
 pub const WIRE_DNS_BYTES: u32 = 1536;
 pub const WIRE_TEXT_BYTES: u32 = 256;
 
+// enum image_news
+pub const IMAGE_WRITTEN: u32 = 0;
+pub const IMAGE_STARTED: u32 = 1;
+
 // enum channel_kind
 pub const CHANNEL_PIPE: u32 = 0;
 pub const CHANNEL_UNIX: u32 = 1;
@@ -656,18 +660,6 @@ const _: () = assert!(offset_of!(channel_key, ino) == 0);
 const _: () = assert!(offset_of!(channel_key, channel) == 8);
 const _: () = assert!(offset_of!(channel_key, received) == 12);
 
-#[repr(C)]
-#[derive(Clone, Copy, Debug, Default, FromBytes, Immutable, IntoBytes, KnownLayout)]
-pub struct image_written_item {
-    pub file: file_id,
-    pub tgid: u32,
-    pub path_bytes: u32,
-}
-const _: () = assert!(size_of::<image_written_item>() == 24);
-const _: () = assert!(offset_of!(image_written_item, file) == 0);
-const _: () = assert!(offset_of!(image_written_item, tgid) == 16);
-const _: () = assert!(offset_of!(image_written_item, path_bytes) == 20);
-
 // enum act_argument
 pub const ARGUMENT_RESULT: u32 = 7;
 
@@ -747,6 +739,22 @@ pub struct canary_rec {
 const _: () = assert!(size_of::<canary_rec>() == 56);
 const _: () = assert!(offset_of!(canary_rec, header) == 0);
 const _: () = assert!(offset_of!(canary_rec, number) == 48);
+
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, FromBytes, Immutable, IntoBytes, KnownLayout)]
+pub struct image_item {
+    pub file: file_id,
+    pub tgid: u32,
+    pub what: u32,
+    pub path_bytes: u32,
+    pub reserved: u32,
+}
+const _: () = assert!(size_of::<image_item>() == 32);
+const _: () = assert!(offset_of!(image_item, file) == 0);
+const _: () = assert!(offset_of!(image_item, tgid) == 16);
+const _: () = assert!(offset_of!(image_item, what) == 20);
+const _: () = assert!(offset_of!(image_item, path_bytes) == 24);
+const _: () = assert!(offset_of!(image_item, reserved) == 28);
 
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, FromBytes, Immutable, IntoBytes, KnownLayout)]

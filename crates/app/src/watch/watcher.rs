@@ -29,6 +29,9 @@ const SWEEP_EVERY: Duration = Duration::from_millis(250);
 /// All processes of one session carry this label; the field has room for more than one tree.
 const LABEL: u32 = 1;
 
+/// The file in the store that keeps what was found in programs and libraries. It can be removed at any time.
+const ANALYSES: &str = "tls-analyses";
+
 /// What is watched.
 pub(crate) enum Subject {
     /// A command that we start.
@@ -41,6 +44,7 @@ pub(crate) enum Subject {
 pub(crate) fn watch(subject: &Subject, arguments: &WatchArgs) -> anyhow::Result<ExitCode> {
     let mut sensor = Sensor::load()?;
     let mut store = Store::open(&arguments.store.store, Mode::Write)?;
+    sensor.remember_in(&arguments.store.store.join(ANALYSES));
     let json = arguments.json.as_deref().map(JsonOutput::open);
     let json = json.transpose()?;
     let user = RunAs::sudo_caller()?;

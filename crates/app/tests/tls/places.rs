@@ -180,48 +180,96 @@ fn fifty_short_lived_clients() {
     assert_eq!(recorded.document.coverage.tls.streams, COUNT as u64);
 }
 
-/// Files that nobody has seen before, with the TLS library inside, started by a program that is watched: they
-/// are looked at while they run, and these are done in no time. None of them passes unsaid.
+/// Clients that live for 20 ms, with the library inside, and that were there before the session. They are looked
+/// at while they run.
+struct ShortLived {
+    talk: Talk,
+    commands: Vec<String>,
+}
+
+impl ShortLived {
+    fn new(program: &Path, mode: &str) -> Self {
+        let talk = Talk::with_answer("Short.", 10, 300);
+        let commands = talk
+            .bodies()
+            .iter()
+            .enumerate()
+            .map(|(number, body)| {
+                let copy = text(&talk.site.path(&format!("client-{number}")));
+                fs::copy(program, &copy).unwrap();
+                format!(
+                    "{copy} {mode} {} {} {}",
+                    talk.server.url(),
+                    talk.ca(),
+                    text(body)
+                )
+            })
+            .collect();
+        Self { talk, commands }
+    }
+
+    /// Runs them all. Returns how many conversations were read whole, and how many are dark.
+    fn run(&self) -> (usize, usize) {
+        let site = &self.talk.site;
+        site.run_script(&self.commands.join(" && ")).end().ok();
+        let recorded = site.recorded();
+        recorded.assert_nothing_dropped();
+        let calls = &recorded.document.llm_calls;
+        let whole = calls.iter().filter(|call| call.complete).count();
+        let tls = &recorded.document.coverage.tls;
+        let dark = tls.dark_connections.len();
+        println!("{whole} read, {dark} dark");
+        // One that was entered in the middle is neither, but its stream is told.
+        assert!(whole.max(tls.streams as usize) + dark >= self.commands.len());
+        (whole, dark)
+    }
+}
+
+/// None of them passes unsaid.
 #[test]
 #[ignore = "needs root"]
 fn short_lived_clients_of_programs_that_are_new_are_read_or_said_to_be_dark() {
+    match static_openssl() {
+        Ok(program) => {
+            ShortLived::new(&program, "one").run();
+        }
+        Err(reason) => skip("a client with OpenSSL inside", &reason),
+    }
+}
+
+/// What one session has found, the next one knows.
+#[test]
+#[ignore = "needs root"]
+fn short_lived_clients_of_programs_that_an_earlier_session_has_seen() {
+    const ANALYSES: &str = "tls-analyses";
     let program = match static_openssl() {
         Ok(program) => program,
         Err(reason) => return skip("a client with OpenSSL inside", &reason),
     };
-    let talk = Talk::with_answer("Short.", 10, 300);
-    let commands: Vec<String> = talk
-        .bodies()
-        .iter()
-        .enumerate()
-        .map(|(number, body)| {
-            let copy = text(&talk.site.path(&format!("client-{number}")));
-            fs::copy(&program, &copy).unwrap();
-            format!(
-                "{copy} one {} {} {}",
-                talk.server.url(),
-                talk.ca(),
-                text(body)
-            )
-        })
-        .collect();
-    talk.site.run_script(&commands.join(" && ")).end().ok();
-    let recorded = talk.site.recorded();
-    recorded.assert_nothing_dropped();
-    assert_eq!(talk.server.truth().len(), talk.bodies().len());
-    let whole = recorded
-        .document
-        .llm_calls
-        .iter()
-        .filter(|call| call.complete);
-    let (whole, dark) = (
-        whole.count(),
-        recorded.document.coverage.tls.dark_connections.len(),
-    );
-    println!("{whole} read, {dark} dark");
-    // One that was entered in the middle is none of these, but its stream is told.
-    let streams = recorded.document.coverage.tls.streams as usize;
-    assert!(streams.max(whole) + dark >= talk.bodies().len());
+    let clients = ShortLived::new(&program, "late");
+    // What was changed a moment ago is not remembered.
+    std::thread::sleep(Duration::from_millis(3_100));
+    let store = clients.talk.site.store();
+    let session = |analyses: &[u8]| {
+        let _ = fs::remove_dir_all(&store);
+        fs::create_dir(&store).unwrap();
+        fs::write(store.join(ANALYSES), analyses).unwrap();
+        let (whole, _) = clients.run();
+        (fs::read(store.join(ANALYSES)).unwrap(), whole)
+    };
+    let mut analyses = session(b"").0;
+    // It is written anew if anything had to be analysed. One that was gone too soon is so in the next session.
+    let whole = (0..4).find_map(|_| {
+        let (next, whole) = session(&analyses);
+        let is_known = next == analyses;
+        analyses = next;
+        is_known.then_some(whole)
+    });
+    assert!(whole.expect("nothing is remembered") > 0);
+    let mut damaged = analyses.clone();
+    *damaged.last_mut().unwrap() ^= 1;
+    let (next, _) = session(&damaged);
+    assert!(next != damaged && next != analyses);
 }
 
 /// Programs that the tree makes itself, and runs at once: each is held at its start until it is probed.

@@ -1,8 +1,9 @@
 #define _GNU_SOURCE
 /*
- * Posts files over TLS. usage: post one|forget URL CA_PEM BODY_FILE...
+ * Posts files over TLS. usage: post one|forget|late URL CA_PEM BODY_FILE...
  *
- * `forget` removes its own program file before it connects.
+ * `forget` removes its own program file before it connects. `late` connects after 15 ms, as one does whose server is
+ * not on the same machine.
  */
 #include <arpa/inet.h>
 #include <openssl/ssl.h>
@@ -88,10 +89,12 @@ int main(int count, char **arguments)
 	SSL *ssl;
 	int i, fd;
 
-	require(count > 4, "usage: post one|forget URL CA_PEM BODY_FILE...");
+	require(count > 4, "usage: post one|forget|late URL CA_PEM BODY_FILE...");
 	require(sscanf(arguments[2], "https://%63[^:]:%7[0-9]", host, port) == 2, "URL");
 	if (!strcmp(arguments[1], "forget"))
 		require(unlink(arguments[0]) == 0, "unlink");
+	if (!strcmp(arguments[1], "late"))
+		usleep(15000);
 	context = SSL_CTX_new(TLS_client_method());
 	require(SSL_CTX_load_verify_locations(context, arguments[3], NULL) == 1, "CA_PEM");
 	SSL_CTX_set_verify(context, SSL_VERIFY_PEER, NULL);
