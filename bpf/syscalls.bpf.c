@@ -6,7 +6,7 @@
  * One raw tracepoint instead of a tracepoint a call: with reads and writes among the calls of interest
  * it costs watched and unwatched processes less (docs/adr/0002-one-syscall-exit-program.md).
  */
-#include "acts.h"
+#include "mode.h"
 #include "channel.h"
 #include "network.h"
 #include "syscalls.h"

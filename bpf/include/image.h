@@ -49,7 +49,7 @@ __weak __noinline int image_written(u64 address, u32 created)
 	path = BPF_CORE_READ(file, f_path);
 	at = path_append(at, &path, &flags);
 	item->what = IMAGE_WRITTEN;
-	item->reserved = 0;
+	item->name_bytes = 0;
 	item->path_bytes = flags ? 0 : at - sizeof(*item);
 	if (at <= sizeof(*item) + WIRE_PATH_BYTES)
 		bpf_ringbuf_output(&image_ring, item, at, BPF_RB_FORCE_WAKEUP);

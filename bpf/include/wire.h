@@ -369,6 +369,7 @@ struct image_mapped_rec {
 enum image_news {
 	IMAGE_WRITTEN = 0, /* opened for writing */
 	IMAGE_STARTED = 1,
+	IMAGE_NAMED = 2, /* made executable; of its file only the name is known */
 };
 
 /* News of a program or library; no record, as it comes by a ring of its own. */
@@ -377,7 +378,7 @@ struct image_item {
 	__u32 tgid;
 	__u32 what; /* enum image_news */
 	__u32 path_bytes; /* behind it, as in other records; 0 if it is too long or not needed */
-	__u32 reserved;
+	__u32 name_bytes; /* behind that, with its NUL: relative to the path, if there is one */
 };
 
 /* Values of maps that user space reads. */

@@ -9,18 +9,19 @@
 //! fanotify is not to be had, programs are looked at while they run, like all others.
 
 use std::collections::VecDeque;
-use std::fs::File;
+use std::fs::{File, Metadata};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use agentsight_wire::{IMAGE_STARTED, image_item};
+use agentsight_wire::{IMAGE_NAMED, IMAGE_STARTED, image_item};
 use libbpf_rs::{MapHandle, RingBuffer, RingBufferBuilder};
 use nix::errno::Errno;
+use nix::fcntl::AT_FDCWD;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::eventfd::{EfdFlags, EventFd};
 use nix::sys::fanotify::{
@@ -34,6 +35,8 @@ use crate::sensor::path_of_components;
 
 /// Longest time that a start is held up. The analysis of the largest known program takes a third of it.
 const LONGEST: Duration = Duration::from_secs(1);
+/// How long ago a change is that was just told. Some file systems have seconds.
+const RECENT: Duration = Duration::from_secs(2);
 /// Marks that are set at a time; beyond it all are given up, and programs looked at while they run.
 const MAX_MARKS: usize = 4096;
 /// Started programs that nobody has asked for yet, at most; others are found by their records.
@@ -230,10 +233,10 @@ impl Keeper {
             let Ok((fixed, rest)) = image_item::read_from_prefix(&item) else {
                 continue;
             };
-            if fixed.what == IMAGE_STARTED {
-                self.was_started(fixed.tgid);
-            } else {
-                self.was_written(&fixed, rest);
+            match fixed.what {
+                IMAGE_STARTED => self.was_started(fixed.tgid),
+                IMAGE_NAMED => self.was_named(&fixed, rest).unwrap_or_default(),
+                _ => self.was_written(&fixed, rest).unwrap_or_default(),
             }
         }
     }
@@ -251,21 +254,37 @@ impl Keeper {
     }
 
     /// A file of the tree's was opened for writing.
-    fn was_written(&mut self, fixed: &image_item, rest: &[u8]) -> Option<()> {
-        let path = path_of_components(rest.get(..usize::try_from(fixed.path_bytes).ok()?)?)?;
-        let seen = PathBuf::from(format!("/proc/{}/root{path}", fixed.tgid));
-        // The process may have ended, and then the path is as good as it is here.
-        let (file, metadata) = open_path(&seen)
-            .or_else(|| open_path(Path::new(&path)))
-            .filter(|(_, metadata)| metadata.ino() == fixed.file.ino)?;
+    fn was_written(&mut self, item: &image_item, rest: &[u8]) -> Option<()> {
+        let path = path_of_components(rest.get(..bytes(item.path_bytes))?)?;
+        let (file, metadata) = open_as_seen_by(item.tgid, &path)
+            .filter(|(_, metadata)| metadata.ino() == item.file.ino)?;
+        self.ask_about(&file, &metadata);
+        Some(())
+    }
+
+    /// A file was made executable. Its name may lead elsewhere here, or by now; the file has just been changed.
+    fn was_named(&mut self, item: &image_item, rest: &[u8]) -> Option<()> {
+        let (base, rest) = rest.split_at_checked(bytes(item.path_bytes))?;
+        let name = rest.get(..bytes(item.name_bytes))?.strip_suffix(b"\0")?;
+        let mut path = path_of_components(base).unwrap_or_default();
+        path.push('/');
+        path.push_str(std::str::from_utf8(name).ok()?);
+        let (file, metadata) = open_as_seen_by(item.tgid, &path)?;
+        if metadata.mode() & 0o111 != 0 && is_recent(metadata.ctime()) {
+            self.ask_about(&file, &metadata);
+        }
+        Some(())
+    }
+
+    /// Has the kernel ask before the file is run, and its probes taken out.
+    fn ask_about(&mut self, file: &File, metadata: &Metadata) {
         if let Some(fanotify) = &self.fanotify {
             if self.mark_count >= MAX_MARKS {
                 let flush = MarkFlags::FAN_MARK_FLUSH;
-                let _ = fanotify.mark(flush, MaskFlags::empty(), cwd(), None::<&Path>);
+                let _ = fanotify.mark(flush, MaskFlags::empty(), AT_FDCWD, None::<&Path>);
                 self.mark_count = 0;
             }
-            let path = descriptor_path(&file);
-            if mark(fanotify, MarkFlags::FAN_MARK_ADD, &path).is_ok() {
+            if mark(fanotify, MarkFlags::FAN_MARK_ADD, &descriptor_path(file)).is_ok() {
                 self.mark_count += 1;
             }
         }
@@ -275,7 +294,6 @@ impl Keeper {
         }
         drop(found);
         let _ = self.shared.news.write(1);
-        Some(())
     }
 
     /// Takes the kernel's questions whether files may be run.
@@ -311,13 +329,27 @@ impl Keeper {
     }
 }
 
-fn cwd() -> BorrowedFd<'static> {
-    nix::fcntl::AT_FDCWD
+fn bytes(count: u32) -> usize {
+    usize::try_from(count).unwrap_or(usize::MAX)
+}
+
+/// Opens what a process sees at an absolute path. If it has ended, the path is as good as it is here.
+fn open_as_seen_by(tgid: u32, path: &str) -> Option<(File, Metadata)> {
+    open_path(Path::new(&format!("/proc/{tgid}/root{path}"))).or_else(|| open_path(Path::new(path)))
+}
+
+/// Whether a time, in seconds since the epoch, is that of a moment ago.
+fn is_recent(seconds: i64) -> bool {
+    let now = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .unwrap_or_default();
+    let then = Duration::from_secs(u64::try_from(seconds).unwrap_or(0));
+    then.saturating_add(RECENT) > now
 }
 
 /// Has this thread run before the programs that it is about: it does little, but must do it at once.
 fn be_prompt() {
-    const NICENESS: libc::c_int = -10;
+    const NICENESS: libc::c_int = -20;
     // SAFETY: the call takes numbers; 0 is the calling thread.
     unsafe { libc::setpriority(libc::PRIO_PROCESS, 0, NICENESS) };
 }
@@ -328,5 +360,5 @@ pub(crate) fn descriptor_path(fd: impl AsFd) -> PathBuf {
 }
 
 fn mark(fanotify: &Fanotify, flags: MarkFlags, path: &Path) -> Result<(), Errno> {
-    fanotify.mark(flags, MaskFlags::FAN_OPEN_EXEC_PERM, cwd(), Some(path))
+    fanotify.mark(flags, MaskFlags::FAN_OPEN_EXEC_PERM, AT_FDCWD, Some(path))
 }

@@ -117,6 +117,7 @@ pub const WIRE_TEXT_BYTES: u32 = 256;
 // enum image_news
 pub const IMAGE_WRITTEN: u32 = 0;
 pub const IMAGE_STARTED: u32 = 1;
+pub const IMAGE_NAMED: u32 = 2;
 
 // enum channel_kind
 pub const CHANNEL_PIPE: u32 = 0;
@@ -747,14 +748,14 @@ pub struct image_item {
     pub tgid: u32,
     pub what: u32,
     pub path_bytes: u32,
-    pub reserved: u32,
+    pub name_bytes: u32,
 }
 const _: () = assert!(size_of::<image_item>() == 32);
 const _: () = assert!(offset_of!(image_item, file) == 0);
 const _: () = assert!(offset_of!(image_item, tgid) == 16);
 const _: () = assert!(offset_of!(image_item, what) == 20);
 const _: () = assert!(offset_of!(image_item, path_bytes) == 24);
-const _: () = assert!(offset_of!(image_item, reserved) == 28);
+const _: () = assert!(offset_of!(image_item, name_bytes) == 28);
 
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, FromBytes, Immutable, IntoBytes, KnownLayout)]

@@ -143,6 +143,16 @@ fn openssl_linked_statically() {
     }
 }
 
+/// Both directions of a TLS 1.3 connection change their keys again and again.
+#[test]
+#[ignore = "needs root"]
+fn keys_that_are_updated() {
+    match static_openssl() {
+        Ok(program) => talks(&program, "rekey", 6, 100_000),
+        Err(reason) => skip("a client with OpenSSL inside", &reason),
+    }
+}
+
 #[test]
 #[ignore = "needs root"]
 fn go_stripped() {

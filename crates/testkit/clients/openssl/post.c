@@ -1,9 +1,10 @@
 #define _GNU_SOURCE
 /*
- * Posts files over TLS. usage: post one|forget|late URL CA_PEM BODY_FILE...
+ * Posts files over TLS. usage: post MODE URL CA_PEM BODY_FILE...
  *
+ * MODE is `one`, or one of these:
  * `forget` removes its own program file before it connects. `late` connects after 15 ms, as one does whose server is
- * not on the same machine.
+ * not on the same machine. `rekey` has both sides change their keys before each request but the first.
  */
 #include <arpa/inet.h>
 #include <openssl/ssl.h>
@@ -89,7 +90,7 @@ int main(int count, char **arguments)
 	SSL *ssl;
 	int i, fd;
 
-	require(count > 4, "usage: post one|forget|late URL CA_PEM BODY_FILE...");
+	require(count > 4, "usage: post one|forget|late|rekey URL CA_PEM BODY_FILE...");
 	require(sscanf(arguments[2], "https://%63[^:]:%7[0-9]", host, port) == 2, "URL");
 	if (!strcmp(arguments[1], "forget"))
 		require(unlink(arguments[0]) == 0, "unlink");
@@ -106,6 +107,8 @@ int main(int count, char **arguments)
 		long bytes;
 		char *body = read_file(arguments[i], &bytes);
 
+		if (!strcmp(arguments[1], "rekey") && i > 4)
+			require(SSL_key_update(ssl, SSL_KEY_UPDATE_REQUESTED), "key update");
 		snprintf(head, sizeof(head),
 			 "POST /v1/messages HTTP/1.1\r\nHost: %s:%s\r\n"
 			 "Content-Type: application/json\r\nContent-Length: %ld\r\n\r\n",
