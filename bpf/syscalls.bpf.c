@@ -315,6 +315,8 @@ __weak __noinline int memory_changed(u32 op)
 static __always_inline void call_acted(struct call *call, u32 op)
 {
 	act(op);
+	if (call->result >= 0 && op >= OP_CHMOD && op <= OP_FCHMODAT)
+		mode_changed(op);
 	if (op == OP_PIDFD_GETFD && call->result >= 0) {
 		call->arguments[0] = PASSED_BY_PIDFD;
 		call->arguments[4] = call->result;
