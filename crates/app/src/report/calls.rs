@@ -150,18 +150,20 @@ fn thread_notes(index: &Index<'_>, call: &Call) -> Vec<String> {
 }
 
 fn tokens(usage: &Usage) -> String {
+    // What no provider has counted is ours.
+    let about = if usage.estimated { "~" } else { "" };
     let mut texts = Vec::new();
     if let Some(input) = usage.input_tokens {
         let cached = usage.cache_read_input_tokens.filter(|cached| *cached > 0);
         let cached = cached.map(|cached| format!(" ({} cached)", number(cached)));
         texts.push(format!(
-            "{} in{}",
+            "{about}{} in{}",
             number(input),
             cached.unwrap_or_default()
         ));
     }
     if let Some(output) = usage.output_tokens {
-        texts.push(format!("{} out", number(output)));
+        texts.push(format!("{about}{} out", number(output)));
     }
     texts.join(" · ")
 }

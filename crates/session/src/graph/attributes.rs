@@ -158,7 +158,15 @@ pub(super) fn network_attributes(record: &NetworkRecord) -> Map<String, Value> {
 
 pub(super) fn http_attributes(record: &HttpRecord, clock: Clock) -> Map<String, Value> {
     let first = &record.exchange;
+    let grpc = first.grpc.as_ref();
     attributes([
+        ("rpc.system", grpc.map(|_| "grpc").into()),
+        ("rpc.service", grpc.map(|call| call.service.clone()).into()),
+        ("rpc.method", grpc.map(|call| call.method.clone()).into()),
+        (
+            "rpc.grpc.status_code",
+            grpc.and_then(|call| call.status).into(),
+        ),
         ("http.request.method", first.method.clone().into()),
         ("server.address", first.host.clone().into()),
         ("url.path", first.target.clone().into()),

@@ -73,6 +73,7 @@ pub(crate) struct NetworkTable {
     index: HashMap<(ProcessKey, Endpoint), usize>,
     sockets: HashMap<SocketId, usize>,
     http: Vec<HttpRecord>,
+    /// By process, method and host; calls of gRPC by service and method.
     http_index: HashMap<(ProcessKey, String, String), usize>,
 }
 
@@ -222,7 +223,11 @@ impl NetworkTable {
         exchange: &HttpExchange,
         budget: &mut Budget,
     ) {
-        let key = (process, exchange.method.clone(), exchange.host.clone());
+        let method = match &exchange.grpc {
+            Some(call) => format!("{}/{}", call.service, call.method),
+            None => exchange.method.clone(),
+        };
+        let key = (process, method, exchange.host.clone());
         let known = self.http_index.get(&key).copied();
         if let Some(record) = known.and_then(|position| self.http.get_mut(position)) {
             record.count = record.count.saturating_add(1);
@@ -247,5 +252,52 @@ impl NetworkTable {
             response_bytes: exchange.response_bytes,
             exchange: exchange.clone(),
         });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use agentsight_model::GrpcCall;
+
+    fn exchange(rpc: Option<&str>) -> HttpExchange {
+        HttpExchange {
+            method: "POST".into(),
+            host: "api.test".into(),
+            target: "/x".into(),
+            status: Some(200),
+            transport: "h2".into(),
+            request_bytes: 10,
+            response_bytes: 20,
+            ended: KTime(2),
+            complete: true,
+            grpc: rpc.map(|method| GrpcCall {
+                service: "test.Chat".into(),
+                method: method.into(),
+                ..GrpcCall::default()
+            }),
+        }
+    }
+
+    #[test]
+    fn equal_exchanges_are_one_record_and_methods_of_grpc_are_told_apart() {
+        let mut table = NetworkTable::default();
+        let mut budget = Budget::default();
+        let calls = [None, None, Some("A"), Some("B"), Some("A")];
+        for (seq, rpc) in (1..).zip(calls) {
+            table.http(
+                seq,
+                KTime(1),
+                ProcessKey::default(),
+                &exchange(rpc),
+                &mut budget,
+            );
+        }
+        let counts: Vec<u64> = table
+            .http_records()
+            .iter()
+            .map(|record| record.count)
+            .collect();
+        assert_eq!(counts, [2, 2, 1]);
     }
 }
