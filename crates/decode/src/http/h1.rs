@@ -172,10 +172,9 @@ impl Http1 {
         input: &mut &[u8],
         out: &mut Vec<Exchange>,
     ) {
-        let in_step = !reader.is_hunting();
         let head = reader.push(input, time, self.limits.head_bytes);
         self.count_skipped(&mut reader);
-        if in_step && reader.is_hunting() {
+        if reader.take_lost_step() {
             self.note_loss(direction);
         }
         self.side(direction).state = State::Head(reader);

@@ -38,6 +38,8 @@ pub(super) struct HeadReader {
     hunting: bool,
     /// Whether the line being read was given up because of its length.
     skipping: bool,
+    /// Whether the reader fell out of step since that was asked last; it may be in step again.
+    lost_step: bool,
     skipped_bytes: u64,
 }
 
@@ -53,6 +55,16 @@ impl HeadReader {
     /// Whether the reader is out of step with the stream.
     pub(super) fn is_hunting(&self) -> bool {
         self.hunting
+    }
+
+    /// Whether the reader fell out of step with the stream since that was asked last.
+    pub(super) fn take_lost_step(&mut self) -> bool {
+        std::mem::take(&mut self.lost_step)
+    }
+
+    fn lose_step(&mut self) {
+        self.lost_step |= !self.hunting;
+        self.hunting = true;
     }
 
     /// Bytes passed over so far that are part of no message.
@@ -86,7 +98,7 @@ impl HeadReader {
             let whole = take_line(input, &mut self.buffer, limit_bytes);
             if !whole && self.buffer.len() >= limit_bytes {
                 self.skip_buffer();
-                self.hunting = true;
+                self.lose_step();
                 self.skipping = true;
             } else if whole && std::mem::take(&mut self.skipping) {
                 self.skip_buffer();
@@ -120,7 +132,7 @@ impl HeadReader {
             self.started = self.line_started;
             self.buffer = line;
         } else if !is_blank(&line) {
-            self.hunting = true;
+            self.lose_step();
             self.skipped_bytes = self.skipped_bytes.saturating_add(line.len() as u64);
         }
     }
