@@ -63,6 +63,12 @@ pub(crate) struct WatchArgs {
     /// Keep no message content: only who talked to whom, how much, and when
     #[arg(long)]
     pub(crate) no_content: bool,
+    /// Your own prices of models (YAML); by default `prices.yaml` in the store, if it is there
+    #[arg(long, value_name = "FILE")]
+    pub(crate) prices: Option<PathBuf>,
+    /// Your own patterns of what is secret (YAML); by default `redact.yaml` in the store, if it is there
+    #[arg(long, value_name = "FILE")]
+    pub(crate) redact: Option<PathBuf>,
     /// Print no report at the end
     #[arg(long, short)]
     pub(crate) quiet: bool,

@@ -322,3 +322,32 @@ fn files_without_tls_code() {
     }
     insta::assert_snapshot!(transcript.text);
 }
+
+#[test]
+fn settings() {
+    let mut calls = Transcript::new();
+    for (name, text) in [
+        (
+            "negative.yaml",
+            "prices:\n  - model: m\n    input: -1\n    output: 2\n",
+        ),
+        (
+            "unknown.yaml",
+            "prices:\n  - model: m\n    inputs: 1\n    output: 2\n",
+        ),
+        ("group.yaml", "patterns:\n  - kind: a\n    pattern: '('\n"),
+        ("empty.yaml", "patterns:\n  - kind: a\n    pattern: 'x*'\n"),
+    ] {
+        fs::write(calls.path(name), text).unwrap();
+    }
+    for arguments in [
+        &["run", "--prices", "STORE/negative.yaml", "true"][..],
+        &["run", "--prices", "STORE/unknown.yaml", "true"],
+        &["run", "--prices", "STORE/none.yaml", "true"],
+        &["run", "--redact", "STORE/group.yaml", "true"],
+        &["run", "--redact", "STORE/empty.yaml", "true"],
+    ] {
+        calls.call(arguments);
+    }
+    insta::assert_snapshot!("settings", calls.text);
+}

@@ -6,7 +6,7 @@
 
 use std::time::SystemTime;
 
-use agentsight_model::Usage;
+use agentsight_model::{ModelPrice, Usage};
 use genai_prices::{Calculator, PriceRequest, Usage as Counts, UsageKey};
 
 /// Longest model name that is looked up: names are compared with patterns, and come from the wire.
@@ -22,6 +22,48 @@ const TABLE_NAMES: &[(&str, &str)] = &[
     ("moonshot_ai", "moonshotai"),
     ("x_ai", "x-ai"),
 ];
+
+/// Name and version of the table.
+pub const PRICE_TABLE: &str = "genai-prices 0.2.1";
+
+/// The price of a call by a user's own list, in US dollars: by the first line that fits. `None` if none
+/// does, or if the token counts are missing or contradict each other.
+#[must_use]
+pub fn own_price_usd(
+    prices: &[ModelPrice],
+    provider: &str,
+    model: &str,
+    usage: &Usage,
+) -> Option<f64> {
+    usage.input_tokens.or(usage.output_tokens)?;
+    let fits = |price: &&ModelPrice| {
+        let named = price.provider.as_deref();
+        named.is_none_or(|named| named == provider)
+            && match price.model.strip_suffix('*') {
+                Some(start) => model.starts_with(start),
+                None => model == price.model,
+            }
+    };
+    let price = prices.iter().find(fits)?;
+    let input = usage.input_tokens.unwrap_or(0);
+    let read = usage.cache_read_input_tokens.unwrap_or(0);
+    let written = usage.cache_creation_input_tokens.unwrap_or(0);
+    // The input includes what was read from and written to a cache.
+    let plain = input.checked_sub(read)?.checked_sub(written)?;
+    let items = [
+        (plain, price.input),
+        (read, price.cache_read.unwrap_or(price.input)),
+        (written, price.cache_write.unwrap_or(price.input)),
+        (usage.output_tokens.unwrap_or(0), price.output),
+    ];
+    // Exact up to 2^53 tokens.
+    #[allow(clippy::cast_precision_loss)]
+    let total: f64 = items
+        .iter()
+        .map(|(tokens, usd)| *tokens as f64 * usd / 1e6)
+        .sum();
+    total.is_finite().then_some(total)
+}
 
 /// The list price of a call, in US dollars, at the time when it was made.
 ///
@@ -92,6 +134,59 @@ mod tests {
         // 2026-09-01
         let made = UNIX_EPOCH + Duration::from_secs(1_788_220_800);
         list_price_usd(provider, model, usage, made)
+    }
+
+    #[test]
+    fn the_table_is_the_one_that_is_built_in() {
+        let lock = include_str!("../../../Cargo.lock");
+        let (name, version) = PRICE_TABLE.split_once(' ').unwrap();
+        let locked = format!("name = \"{name}\"\nversion = \"{version}\"");
+        assert!(
+            lock.contains(&locked),
+            "PRICE_TABLE is not that of Cargo.lock"
+        );
+    }
+
+    #[test]
+    fn own_prices_are_those_of_the_first_line_that_fits() {
+        let line = |model: &str, provider: Option<&str>, input: f64| ModelPrice {
+            model: model.into(),
+            provider: provider.map(str::to_owned),
+            input,
+            output: 10.0,
+            cache_read: Some(0.1),
+            cache_write: None,
+        };
+        let prices = [
+            line("llama-*", Some("groq"), 1.0),
+            line("llama-3", None, 2.0),
+            line("llama-*", None, 3.0),
+        ];
+        let cached = usage(1_200, 1_000, 100, 80);
+        for (provider, model, input) in [
+            ("groq", "llama-3", Some(1.0)),
+            ("openai", "llama-3", Some(2.0)),
+            ("openai", "llama-3.1", Some(3.0)),
+            ("openai", "gpt-4o", None),
+        ] {
+            let expected = input.map(|input| (200.0 * input + 1_000.0 * 0.1 + 800.0) / 1e6);
+            let found = own_price_usd(&prices, provider, model, &cached);
+            assert!(
+                match (found, expected) {
+                    (Some(found), Some(expected)) => (found - expected).abs() < 1e-12,
+                    (found, expected) => found == expected,
+                },
+                "{provider} {model}: {found:?}, not {expected:?}"
+            );
+        }
+        assert_eq!(
+            own_price_usd(&prices, "x", "llama-3", &usage(5, 6, 0, 0)),
+            None
+        );
+        assert_eq!(
+            own_price_usd(&prices, "x", "llama-3", &Usage::default()),
+            None
+        );
     }
 
     #[test]

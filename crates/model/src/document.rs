@@ -34,6 +34,36 @@ pub struct SessionDocument {
     pub findings: Vec<Finding>,
     /// What was seen, what was not, and why.
     pub coverage: Coverage,
+    /// What the calls cost.
+    #[serde(default)]
+    pub cost: Cost,
+}
+
+/// What the calls of a session cost by list price, in US dollars. Sums of the calls whose price is known.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Cost {
+    /// All calls; absent if the price of none is known.
+    pub usd: Option<f64>,
+    /// Calls whose price is known.
+    pub priced_calls: u64,
+    /// Calls whose price is not known.
+    pub unpriced_calls: u64,
+    /// Of the priced calls, those whose token counts are ours, as the provider gave none.
+    pub estimated_calls: u64,
+    /// The table that prices were taken from, with its version.
+    pub price_table: String,
+    /// The table that was known when the session was recorded, where it is another one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub recorded_price_table: Option<String>,
+    /// Calls priced by the user's own list.
+    #[serde(default)]
+    pub own_price_calls: u64,
+    /// By id of the agent that called.
+    pub by_agent: BTreeMap<String, f64>,
+    /// By model.
+    pub by_model: BTreeMap<String, f64>,
+    /// By conversation, and in it by turn, with retries.
+    pub by_conversation: BTreeMap<String, BTreeMap<u64, f64>>,
 }
 
 /// The session itself. Times are RFC 3339, UTC.
@@ -235,6 +265,10 @@ pub struct ToolCall {
     pub actions: Vec<String>,
     /// `ok`, `error`, `pending` (no result seen).
     pub status: String,
+    /// Its equal share of the price of the call that asked for it, and the price of the conversation of
+    /// the sub-agent that it began, in US dollars.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cost_usd: Option<f64>,
 }
 
 /// One thing that the tree did.

@@ -7,8 +7,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     Container, DropReason, EventClass, FileAttributes, FileLink, FileMap, FilePass, FileTruncate,
-    IpcPipe, KTime, KernelAct, LlmCall, LlmContent, LlmSources, Loss, NetworkDns, NetworkSocket,
-    NetworkUnix, ProcessCredentials, ProcessKey, ProcessSignal, ProcessTrace, SocketId, WallClock,
+    IpcPipe, KTime, KernelAct, LlmCall, LlmContent, LlmSources, Loss, ModelPrice, NetworkDns,
+    NetworkSocket, NetworkUnix, ProcessCredentials, ProcessKey, ProcessSignal, ProcessTrace,
+    SocketId, WallClock,
 };
 
 /// One thing that happened, with its time and the process that did it.
@@ -233,6 +234,12 @@ pub struct SessionStart {
     pub capabilities: BTreeMap<String, String>,
     /// Whether message content is kept.
     pub content: bool,
+    /// The price table that was known then, with its version.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub price_table: String,
+    /// The user's own prices, which come before those of the table.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub prices: Vec<ModelPrice>,
 }
 
 /// How a session ended.

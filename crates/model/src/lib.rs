@@ -34,8 +34,8 @@ pub use event::{
 pub use ids::{KTime, ProcessKey, ProcessKeyError, SocketId, WallClock};
 pub use llm::{
     BodyInfo, ContentPiece, ContentRefs, ContentSource, LlmCall, LlmContent, LlmError, LlmRequest,
-    LlmResponse, LlmSources, Message, Part, PartInfo, SourceFile, TextDigest, ToolDefinition,
-    Usage,
+    LlmResponse, LlmSources, Message, ModelPrice, Part, PartInfo, SourceFile, TextDigest,
+    ToolDefinition, Usage,
 };
 pub use loss::{ClassCounters, DropReason, EventClass, Loss};
 pub use payload::{ChannelData, Direction, Payload, PayloadEnd, StreamKey};

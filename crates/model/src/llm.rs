@@ -351,3 +351,23 @@ pub struct LlmError {
     /// The provider's message, or ours.
     pub message: String,
 }
+
+/// What calls to a model cost, in US dollars for a million tokens: a line of a user's own price list.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct ModelPrice {
+    /// The model's name; with `*` at its end, every name that begins so.
+    pub model: String,
+    /// `gen_ai.provider.name`; any if absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub provider: Option<String>,
+    /// Tokens of the request.
+    pub input: f64,
+    /// Tokens of the answer, reasoning included.
+    pub output: f64,
+    /// Tokens of the request that were read from a cache; as `input` if absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cache_read: Option<f64>,
+    /// Tokens of the request that were written to a cache; as `input` if absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cache_write: Option<f64>,
+}

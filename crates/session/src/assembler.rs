@@ -10,7 +10,7 @@ use std::collections::{BTreeSet, HashMap};
 
 use agentsight_decode::http::{Connection, Exchange, Limits};
 use agentsight_decode::llm;
-use agentsight_decode::redact::Redactor;
+use agentsight_decode::redact::{OwnPattern, Redactor};
 use agentsight_model::{
     Direction, Event, EventBody, KTime, LlmCall, Part, Payload, PayloadEnd, ProcessKey, StreamKey,
 };
@@ -24,6 +24,8 @@ use crate::texts;
 pub struct AssemblerOptions {
     /// Key of the hashes that stand for secrets.
     pub redaction_key: [u8; 32],
+    /// The user's own patterns of what is secret.
+    pub own_patterns: Vec<OwnPattern>,
     /// Whether message content is kept, or only its size and kind.
     pub content: bool,
     /// Streams that are followed at a time.
@@ -38,6 +40,7 @@ impl AssemblerOptions {
     pub fn new(redaction_key: [u8; 32]) -> Self {
         Self {
             redaction_key,
+            own_patterns: Vec::new(),
             content: true,
             max_streams: 4096,
             max_buffered_bytes: 1 << 30,
@@ -72,7 +75,7 @@ impl Assembler {
     #[must_use]
     pub fn new(options: AssemblerOptions) -> Self {
         Self {
-            redactor: Redactor::new(options.redaction_key),
+            redactor: Redactor::with_own(options.redaction_key, options.own_patterns.clone()),
             options,
             streams: HashMap::new(),
             quiet: BTreeSet::new(),

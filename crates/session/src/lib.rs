@@ -31,11 +31,17 @@ pub mod container;
 mod contents;
 mod graph;
 mod intent;
+mod patterns;
+mod prices;
 mod texts;
 mod tls_watch;
 mod tool;
+mod yaml;
 
 pub use assembler::{Assembler, AssemblerOptions};
 pub use contents::Deduplicator;
 pub use graph::{GraphLimits, SessionGraph};
+pub use patterns::{MAX_PATTERNS_BYTES, parse_patterns};
+pub use prices::{MAX_PRICES_BYTES, parse_prices};
 pub use tls_watch::TlsWatch;
+pub use yaml::FileError;

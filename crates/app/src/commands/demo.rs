@@ -29,6 +29,8 @@ pub(crate) fn run(arguments: &DemoArgs) -> anyhow::Result<ExitCode> {
         demo.workspace().display()
     ));
     let watch_arguments = WatchArgs {
+        prices: None,
+        redact: None,
         store: arguments.store.clone(),
         json: None,
         no_content: false,

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use agentsight_model::document::{Action, Finding};
+use agentsight_model::document::{Action, Cost, Finding};
 
 use super::effects::{address, traffic};
 use super::index::{Index, file_name, number_of, text_of};
@@ -140,8 +140,29 @@ fn tokens(page: &mut Page, index: &Index<'_>) {
     page.line(INDENT, &Line::new(Style::Plain, texts.join(" · ")));
     let prices = calls.iter().filter_map(|call| call.cost_usd);
     if let Some(cost) = prices.reduce(|sum, price| sum + price) {
-        let text = format!("list price about ${cost:.4}");
+        let text = format!(
+            "list price about ${cost:.4}{}",
+            price_notes(&index.doc.cost)
+        );
         page.line(INDENT, &Line::new(Style::Plain, text));
+    }
+}
+
+/// What the sum leaves out, and what of it is no list price of the provider's counts.
+fn price_notes(cost: &Cost) -> String {
+    let of = |count: u64, what: &str| {
+        (count > 0).then(|| format!("{} {what}", super::count(count, "call", "calls")))
+    };
+    let notes = [
+        of(cost.unpriced_calls, "without a known price"),
+        of(cost.estimated_calls, "by estimated tokens"),
+        of(cost.own_price_calls, "by your own prices"),
+    ];
+    let notes: Vec<String> = notes.into_iter().flatten().collect();
+    if notes.is_empty() {
+        String::new()
+    } else {
+        format!(" ({})", notes.join(", "))
     }
 }
 

@@ -3,6 +3,7 @@
 mod containers;
 mod lineage;
 mod pipeline;
+mod settings;
 mod watcher;
 
 pub(crate) use pipeline::{Pipeline, PipelineOptions};

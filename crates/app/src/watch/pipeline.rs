@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use agentsight_decode::records::{Decoder, Item};
+use agentsight_decode::redact::OwnPattern;
 use agentsight_ledger::{LedgerError, Writer};
 use agentsight_model::document::SessionDocument;
 use agentsight_model::{
@@ -31,6 +32,8 @@ pub(crate) struct PipelineOptions {
     pub(crate) content: bool,
     /// Key of the hashes that stand for secrets.
     pub(crate) redaction_key: [u8; 32],
+    /// The user's own patterns of what is secret.
+    pub(crate) own_patterns: Vec<OwnPattern>,
 }
 
 /// Processes that have ended and whose program is remembered.
@@ -117,6 +120,7 @@ impl Pipeline {
         .context("failed to begin the ledger")?;
         let mut assembler_options = AssemblerOptions::new(options.redaction_key);
         assembler_options.content = options.content;
+        assembler_options.own_patterns = options.own_patterns;
         let now = Instant::now();
         let mut pipeline = Self {
             decoder: Decoder::new(agentsight_probe::page_bytes()),

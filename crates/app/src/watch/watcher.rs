@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use std::process::{ExitCode, ExitStatus};
 use std::time::{Duration, Instant};
 
+use agentsight_decode::cost::PRICE_TABLE;
 use agentsight_decode::records::{file_totals, socket_totals};
 use agentsight_model::document::SessionDocument;
 use agentsight_model::{Event, EventBody, ProcessKey, SessionStart, SocketId};
@@ -18,6 +19,7 @@ use agentsight_probe::{ProbeError, Sensor, Totals, clock, forecast};
 use agentsight_store::{Mode, Store};
 use anyhow::Context as _;
 
+use super::settings::Settings;
 use super::{Pipeline, PipelineOptions};
 use crate::cli::WatchArgs;
 use crate::failure::{FAILURE, Failure, NOT_FOUND, NOT_RUNNABLE};
@@ -42,6 +44,7 @@ pub(crate) enum Subject {
 
 /// Watches the subject to its end, prints the report, and gives the exit code.
 pub(crate) fn watch(subject: &Subject, arguments: &WatchArgs) -> anyhow::Result<ExitCode> {
+    let settings = Settings::read(arguments)?;
     let mut sensor = Sensor::load()?;
     let mut store = Store::open(&arguments.store.store, Mode::Write)?;
     sensor.remember_in(&arguments.store.store.join(ANALYSES));
@@ -67,12 +70,14 @@ pub(crate) fn watch(subject: &Subject, arguments: &WatchArgs) -> anyhow::Result<
     tree.dedup();
     let root = tree.first().map(|process| process.key).unwrap_or_default();
 
-    let start = session_start(subject, user, &sensor, !arguments.no_content);
+    let mut start = session_start(subject, user, &sensor, !arguments.no_content);
+    start.prices = settings.prices;
     let id = start.id.clone();
     let options = PipelineOptions {
         directory: store.session_dir(&id)?,
         content: !arguments.no_content,
         redaction_key: redaction_key(&arguments.store.store)?,
+        own_patterns: settings.patterns,
     };
     let mut pipeline = Pipeline::begin(options, clock::now(), root, start)?;
 
@@ -358,6 +363,8 @@ fn session_start(
         clock: clock::wall_clock(),
         capabilities: sensor.capabilities().describe(),
         content,
+        price_table: PRICE_TABLE.to_owned(),
+        prices: Vec::new(),
     }
 }
 

@@ -14,6 +14,7 @@
 )]
 
 mod call;
+mod own;
 mod patterns;
 
 use std::borrow::Cow;
@@ -25,6 +26,7 @@ use sha2::{Digest, Sha256};
 
 use crate::http::{Exchange, Headers, Message, grpc};
 use crate::text::hexadecimal;
+pub use own::OwnPattern;
 use patterns::{Found, find, has_mark, is_secret_name, is_secret_parameter, kind_of};
 
 /// The block of SHA-256, for HMAC (RFC 2104).
@@ -34,6 +36,7 @@ const BLOCK_BYTES: usize = 64;
 #[derive(Clone)]
 pub struct Redactor {
     key: [u8; 32],
+    own: Vec<OwnPattern>,
 }
 
 impl std::fmt::Debug for Redactor {
@@ -46,12 +49,53 @@ impl Redactor {
     /// A redactor whose marks are comparable with those of every other one with the same key.
     #[must_use]
     pub fn new(key: [u8; 32]) -> Self {
-        Self { key }
+        Self::with_own(key, Vec::new())
+    }
+
+    /// The same, which also replaces what the user's own patterns find.
+    #[must_use]
+    pub fn with_own(key: [u8; 32], own: Vec<OwnPattern>) -> Self {
+        Self { key, own }
     }
 
     /// Replaces credentials in any text.
     #[must_use]
     pub fn text<'t>(&self, text: &'t str) -> Cow<'t, str> {
+        let mut redacted = self.known(text);
+        for pattern in &self.own {
+            if let Some(changed) = self.own_pattern(pattern, &redacted) {
+                redacted = Cow::Owned(changed);
+            }
+        }
+        redacted
+    }
+
+    /// Replaces what one of the user's own patterns finds outside of marks; `None` if it finds nothing.
+    fn own_pattern(&self, pattern: &OwnPattern, text: &str) -> Option<String> {
+        if !pattern.regex.is_match(text) {
+            return None;
+        }
+        let mut out = String::new();
+        let mut copied = 0;
+        for range in patterns::between_marks(text) {
+            let stretch = text.get(range.clone()).unwrap_or_default();
+            for found in pattern
+                .regex
+                .find_iter(stretch)
+                .filter(|found| !found.is_empty())
+            {
+                let start = range.start.saturating_add(found.start());
+                out.push_str(text.get(copied..start).unwrap_or_default());
+                out.push_str(&self.mark(&pattern.kind, found.as_str()));
+                copied = range.start.saturating_add(found.end());
+            }
+        }
+        out.push_str(text.get(copied..).unwrap_or_default());
+        (copied > 0).then_some(out)
+    }
+
+    /// Replaces credentials of the forms that everybody has.
+    fn known<'t>(&self, text: &'t str) -> Cow<'t, str> {
         if !patterns::are_usable() {
             // Without patterns nothing is known to be harmless.
             return Cow::Owned(self.mark("text", text));
@@ -172,7 +216,7 @@ impl Redactor {
         let response = exchange.response.as_ref();
         HttpExchange {
             method: exchange.request.method().to_owned(),
-            host: exchange.host().to_owned(),
+            host: self.text(exchange.host()).into_owned(),
             target: self.url(exchange.path_and_query()),
             status: response.and_then(Message::status),
             transport: exchange.transport.to_owned(),

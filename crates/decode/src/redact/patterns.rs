@@ -34,6 +34,29 @@ const TOKENS: &[(&str, &str)] = &[
     ("npm_token", r"\bnpm_[\w-]{30,}"),
     ("pypi_token", r"\bpypi-[\w-]{30,}"),
     ("sendgrid_key", r"\bSG\.[\w-]{16,}\.[\w-]{16,}"),
+    ("age_key", r"\bAGE-SECRET-KEY-1[\w-]{20,}"),
+    ("atlassian_token", r"\bATATT3[\w=-]{20,}"),
+    ("databricks_token", r"\bdapi[0-9a-f]{32}[\w-]*"),
+    ("digitalocean_token", r"\bdo[opr]_v1_[\w-]{32,}"),
+    (
+        "discord_token",
+        r"\b[MNO][\w-]{23,27}\.[\w-]{6}\.[\w-]{27,}",
+    ),
+    ("grafana_token", r"\bgl(?:sa|c)_[\w+/=-]{20,}"),
+    ("linear_key", r"\blin_(?:api|oauth)_[\w-]{20,}"),
+    ("mailgun_key", r"\bkey-[0-9a-f]{32}[\w-]*"),
+    ("notion_token", r"\b(?:ntn|secret)_[A-Za-z0-9]{40,}[\w-]*"),
+    ("perplexity_key", r"\bpplx-[\w-]{20,}"),
+    ("postman_key", r"\bPMAK-[\w-]{20,}"),
+    ("replicate_token", r"\br8_[\w-]{20,}"),
+    ("shopify_token", r"\bshp(?:at|ca|pa|ss)_[\w-]{20,}"),
+    (
+        "slack_webhook",
+        r"\bhooks\.slack\.com/(?:services|workflows)/[\w/-]{20,}",
+    ),
+    ("telegram_token", r"\b[0-9]{8,10}:AA[\w-]{30,}"),
+    ("twilio_key", r"\bSK[0-9a-f]{32}[\w-]*"),
+    ("vault_token", r"\bhv[bsr]\.[\w-]{20,}"),
 ];
 
 /// What stands where a credential stood.
@@ -50,7 +73,7 @@ const NAMED: &str = r#"
       (?<header>[^\s"'`,;<>\\]+)
     | (?i:
         authorization | api[_-]?key | passw(?:or)?d | passphrase | pwd | secret | token
-        | (?:access|private|secret)[_-]?key
+        | (?:access|account|private|secret|shared)[_-]?key
       )
       (?<separator>\\?["']?[\t\ ]{0,3}(?::=|=>|=|:)[\t\ ]{0,3}\\?["']?)
       (?i:(?:bearer|basic|token)[\t\ ]+)?
@@ -186,6 +209,18 @@ pub(super) fn is_secret_parameter(name: &str) -> bool {
     is_secret_name(name)
         || lower.starts_with("x-amz-")
         || matches!(lower.as_str(), "key" | "code" | "auth")
+}
+
+/// The stretches of a text between marks.
+pub(super) fn between_marks(text: &str) -> Vec<Range<usize>> {
+    let mut ranges = Vec::new();
+    let mut at = 0;
+    for mark in ANY_MARK.iter().flat_map(|regex| regex.find_iter(text)) {
+        ranges.push(at..mark.start());
+        at = mark.end();
+    }
+    ranges.push(at..text.len());
+    ranges
 }
 
 #[cfg(test)]

@@ -3,18 +3,16 @@
 use std::collections::HashMap;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use agentsight_decode::cost::list_price_usd;
 use agentsight_model::document::{
-    Agent, AgentName, Call, CallRequest, CallResponse, CallThread, Coverage, Process, Session,
-    SessionDocument, TlsCoverage, ToolCall,
+    Agent, AgentName, Call, CallRequest, CallResponse, CallThread, Cost, Coverage, Process,
+    Session, SessionDocument, TlsCoverage, ToolCall,
 };
 use agentsight_model::{
-    ClassCounters, ContentSource, EventClass, KTime, LlmCall, PartInfo, ProcessKey, SourceFile,
-    WallClock,
+    ClassCounters, ContentSource, EventClass, KTime, PartInfo, ProcessKey, SourceFile, WallClock,
 };
 
 use super::calls::StoredCall;
-use super::{ProcessRecord, SessionGraph, ToolCallRecord, actions, threads};
+use super::{ProcessRecord, SessionGraph, ToolCallRecord, actions, costs, threads};
 use crate::agents::{Identity, identify, version_in_path};
 use crate::intent::{CallWords, ProcessLinks, Tree, Windows};
 
@@ -33,7 +31,7 @@ impl Clock {
             .map_or_else(|_| String::new(), |time| format!("{time:.9}"))
     }
 
-    fn system_time(self, time: KTime) -> SystemTime {
+    pub(super) fn system_time(self, time: KTime) -> SystemTime {
         UNIX_EPOCH + Duration::from_nanos(self.0.unix_ns(time).try_into().unwrap_or(0))
     }
 }
@@ -69,7 +67,7 @@ pub(super) fn build(graph: &SessionGraph) -> SessionDocument {
             .map_or_else(String::new, |exec| exec.exe.path.clone())
     };
     let text = |time: KTime| clock.text(time);
-    SessionDocument {
+    let mut document = SessionDocument {
         session: session(graph, clock, &tree, &agents),
         processes: tree
             .order
@@ -91,7 +89,10 @@ pub(super) fn build(graph: &SessionGraph) -> SessionDocument {
             },
             ..coverage(graph)
         },
-    }
+        cost: Cost::default(),
+    };
+    costs::add(&mut document, graph, clock);
+    document
 }
 
 fn session(graph: &SessionGraph, clock: Clock, tree: &Tree<'_>, agents: &[FoundAgent]) -> Session {
@@ -248,7 +249,7 @@ fn call(stored: &StoredCall, thread: Option<CallThread>, clock: Clock) -> Call {
         },
         finish_reasons: call.finish_reasons.clone(),
         usage: call.usage,
-        cost_usd: list_price(call, clock),
+        cost_usd: None,
         error: call.error.clone(),
         parts: call
             .parts
@@ -267,16 +268,6 @@ fn call(stored: &StoredCall, thread: Option<CallThread>, clock: Clock) -> Call {
 fn file_of(part: &PartInfo, sources: &[ContentSource]) -> Option<SourceFile> {
     let same = sources.iter().find(|source| source.sha256 == part.sha256);
     same.map(|source| source.file.clone())
-}
-
-/// The price of a call by the model that answered. Clouds list their prices by the names that are asked
-/// for, while the answer bears the maker's own.
-fn list_price(call: &LlmCall, clock: Clock) -> Option<f64> {
-    let made = clock.system_time(call.started);
-    [&call.model, &call.request_model]
-        .into_iter()
-        .flatten()
-        .find_map(|model| list_price_usd(&call.provider, model, &call.usage, made))
 }
 
 fn tool_calls(
@@ -309,6 +300,7 @@ fn tool_calls(
                 Some(_) => "ok",
             }
             .to_owned(),
+            cost_usd: None,
         })
     };
     order.into_iter().filter_map(document).collect()
@@ -475,7 +467,7 @@ impl ProcessRecord {
 
 #[cfg(test)]
 mod tests {
-    use agentsight_model::Usage;
+    use agentsight_model::{LlmCall, Usage};
     use serde_json::json;
 
     use super::*;
@@ -504,7 +496,7 @@ mod tests {
         let clock = Clock(WallClock {
             offset_ns: 1_788_220_800_000_000_000,
         });
-        call(log.get(position).unwrap(), None, clock).cost_usd
+        costs::price_of(&log.get(position).unwrap().call, &[], clock).map(|(usd, _)| usd)
     }
 
     #[test]

@@ -10,6 +10,7 @@ mod acts;
 mod attributes;
 mod budget;
 mod calls;
+mod costs;
 mod document;
 mod files;
 mod network;
