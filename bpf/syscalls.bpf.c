@@ -406,7 +406,8 @@ static __always_inline void call_returned(struct pt_regs *regs, long ret)
 		call_acted(call, op);
 		return;
 	}
-	if (ret < 0 && !(op == OP_CONNECT && ret == -EINPROGRESS))
+	/* That a socket of a strange family was asked for counts, even if there is none. */
+	if (ret < 0 && op != OP_SOCKET && !(op == OP_CONNECT && ret == -EINPROGRESS))
 		return;
 
 	switch (op) {

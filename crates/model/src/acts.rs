@@ -208,6 +208,9 @@ pub struct NetworkSocket {
     pub socket_type: u32,
     /// Protocol number.
     pub protocol: u32,
+    /// The error by which the kernel refused (errno(3)).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub error: Option<i32>,
 }
 
 /// A container that a process of the tree runs in.

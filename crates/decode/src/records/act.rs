@@ -148,6 +148,7 @@ impl Act<'_> {
                 family: family_name(low(self.argument(0))),
                 socket_type: low(self.argument(1)) & 0xf,
                 protocol: low(self.argument(2)),
+                error: self.error(),
             }),
             wire::OP_MAP => EventBody::FileMap(self.mapped()),
             // Of a later version, in an earlier one's ledger it would be nothing.

@@ -309,6 +309,7 @@ fn describe(body: &EventBody) -> Option<Map<String, Value>> {
             ("network.type", socket.family.clone().into()),
             ("agentsight.socket.type", socket.socket_type.into()),
             ("agentsight.socket.protocol", socket.protocol.into()),
+            ("agentsight.errno", socket.error.into()),
         ]),
         _ => return None,
     })
