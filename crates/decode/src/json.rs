@@ -9,7 +9,7 @@ mod scan;
 use serde_json::{Map, Number, Value};
 
 use scan::container_end;
-pub(crate) use scan::{members, only_element, unquote, whole_members};
+pub(crate) use scan::{elements, members, only_element, unquote, whole_members};
 
 /// Containers nested deeper than this stay text. Readers of what we write stop at 128 levels, and a
 /// value becomes part of larger ones.

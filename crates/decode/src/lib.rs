@@ -23,13 +23,16 @@
     )
 )]
 
+pub mod a2a;
 pub mod cost;
 pub mod dns;
 pub mod http;
 mod json;
 pub mod llm;
+pub mod mcp;
 mod media;
 pub mod records;
 pub mod redact;
+pub mod rpc;
 mod text;
 pub mod tls_hello;

@@ -64,6 +64,44 @@ pub(crate) fn strip(value: &mut Value, parts: &mut Vec<PartInfo>) {
     }
 }
 
+/// Replaces base64 in a value by what it stands for where the members beside it say that it is content, as
+/// in MCP (`data` of an image or audio, `blob` of a resource) and A2A (`bytes` or `raw` of a file).
+pub(crate) fn strip_typed(value: &mut Value, parts: &mut Vec<PartInfo>) {
+    match value {
+        Value::String(text) if data_url(text).is_some() => {
+            let info = describe_encoded(text, None);
+            *value = to_value(&info);
+            parts.push(info);
+        }
+        Value::Array(items) => items.iter_mut().for_each(|item| strip_typed(item, parts)),
+        Value::Object(map) => {
+            let text = |name: &str| map.get(name).and_then(Value::as_str);
+            let declared = ["mimeType", "mediaType", "mime_type"];
+            let declared = declared
+                .iter()
+                .find_map(|name| text(name))
+                .map(str::to_owned);
+            let is_media = declared.is_some() || matches!(text("type"), Some("image" | "audio"));
+            for (name, item) in map.iter_mut() {
+                match item {
+                    Value::String(digits)
+                        if is_media
+                            && matches!(name.as_str(), "data" | "blob" | "bytes" | "raw")
+                            && data_url(digits).is_none()
+                            && is_base64(digits) =>
+                    {
+                        let info = describe(digits, declared.as_deref());
+                        *item = to_value(&info);
+                        parts.push(info);
+                    }
+                    item => strip_typed(item, parts),
+                }
+            }
+        }
+        _ => {}
+    }
+}
+
 /// The form in which a blob stands inside a value.
 pub(crate) fn to_value(info: &PartInfo, filename: Option<&str>) -> Value {
     let mut value = json!({

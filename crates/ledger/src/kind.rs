@@ -44,6 +44,10 @@ const KINDS: &[&str] = &[
     "llm.message",
     "llm.sources",
     "container",
+    "mcp.call",
+    "a2a.call",
+    "rpc.call",
+    "channel.end",
 ];
 
 /// The number of an event kind. Kinds without a number are [`Kind::OTHER`].

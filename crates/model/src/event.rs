@@ -6,10 +6,10 @@ use std::net::SocketAddr;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    Container, DropReason, EventClass, FileAttributes, FileLink, FileMap, FilePass, FileTruncate,
-    IpcPipe, KTime, KernelAct, LlmCall, LlmContent, LlmSources, Loss, ModelPrice, NetworkDns,
-    NetworkSocket, NetworkUnix, ProcessCredentials, ProcessKey, ProcessSignal, ProcessTrace,
-    SocketId, WallClock,
+    ChannelEnd, Container, DropReason, EventClass, FileAttributes, FileLink, FileMap, FilePass,
+    FileTruncate, IpcPipe, KTime, KernelAct, LlmCall, LlmContent, LlmSources, Loss, ModelPrice,
+    NetworkDns, NetworkSocket, NetworkUnix, ProcessCredentials, ProcessKey, ProcessSignal,
+    ProcessTrace, RpcCall, SocketId, WallClock,
 };
 
 /// One thing that happened, with its time and the process that did it.
@@ -136,7 +136,19 @@ pub enum EventBody {
     /// Files that content of a [`LlmCall`] came from.
     #[serde(rename = "llm.sources")]
     LlmSources(Box<LlmSources>),
-    /// An HTTP exchange that is no conversation with a model.
+    /// A request of the Model Context Protocol.
+    #[serde(rename = "mcp.call")]
+    McpCall(Box<RpcCall>),
+    /// A request of the Agent2Agent protocol.
+    #[serde(rename = "a2a.call")]
+    A2aCall(Box<RpcCall>),
+    /// A request of another protocol over JSON-RPC.
+    #[serde(rename = "rpc.call")]
+    RpcCall(Box<RpcCall>),
+    /// One direction of a conversation over a pipe, a unix socket or a terminal ended.
+    #[serde(rename = "channel.end")]
+    ChannelEnd(Box<ChannelEnd>),
+    /// An HTTP exchange that is none of these.
     #[serde(rename = "http.exchange")]
     HttpExchange(Box<HttpExchange>),
     /// A TLS connection of the tree, as far as its plaintext is seen. The last one for a socket holds.
@@ -190,6 +202,10 @@ impl EventBody {
             Self::LlmCall(_) => "llm.call",
             Self::LlmContent(_) => "llm.message",
             Self::LlmSources(_) => "llm.sources",
+            Self::McpCall(_) => "mcp.call",
+            Self::A2aCall(_) => "a2a.call",
+            Self::RpcCall(_) => "rpc.call",
+            Self::ChannelEnd(_) => "channel.end",
             Self::HttpExchange(_) => "http.exchange",
             Self::TlsConnection(_) => "tls.connection",
             Self::StreamEnd(_) => "stream.end",

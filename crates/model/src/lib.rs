@@ -19,6 +19,7 @@ mod ids;
 mod llm;
 mod loss;
 mod payload;
+mod rpc;
 
 pub use acts::{
     Channel, ChannelKind, Container, FileAttributes, FileLink, FileMap, FilePass, FileTruncate,
@@ -39,3 +40,4 @@ pub use llm::{
 };
 pub use loss::{ClassCounters, DropReason, EventClass, Loss};
 pub use payload::{ChannelData, Direction, Payload, PayloadEnd, StreamKey};
+pub use rpc::{ChannelEnd, RpcBody, RpcCall, RpcError, RpcPeer, RpcSide, RpcStatus, RpcTask};

@@ -134,7 +134,7 @@ fn more_unless(broken: bool) -> Progress {
 }
 
 /// Takes at most `count` bytes off the front of `input`.
-pub(super) fn take_front<'a>(input: &mut &'a [u8], count: u64) -> &'a [u8] {
+pub(crate) fn take_front<'a>(input: &mut &'a [u8], count: u64) -> &'a [u8] {
     let count = usize::try_from(count)
         .unwrap_or(usize::MAX)
         .min(input.len());

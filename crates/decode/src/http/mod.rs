@@ -41,6 +41,7 @@ mod websocket;
 
 use agentsight_model::StreamEnd;
 
+pub(crate) use chunked::take_front;
 pub use connection::Connection;
 pub use message::{Body, Exchange, Flaw, Headers, Message, StartLine};
 

@@ -62,6 +62,23 @@ pub(crate) fn only_element(array: &[u8]) -> Option<&[u8]> {
     (inner.first() == Some(&b'{') && container_end(inner) == Some(inner.len())).then_some(inner)
 }
 
+/// Hands the elements of the array at the top of a document to `visit`, as they are written and as far as
+/// they can be read. They are not looked into.
+pub(crate) fn elements<'a>(bytes: &'a [u8], visit: &mut dyn FnMut(&'a [u8])) {
+    let mut parser = Parser::new(bytes);
+    if !parser.expect(b'[') || parser.ends_with(b']') {
+        return;
+    }
+    while parser.peek().is_some() {
+        let element = written(&mut parser);
+        visit(element);
+        // What is no value takes no bytes: nothing follows it.
+        if element.is_empty() || !parser.continues(b']') {
+            return;
+        }
+    }
+}
+
 /// What is between the quotes of a string, as it is written; anything else as it is.
 pub(crate) fn unquote(written: &[u8]) -> &[u8] {
     let inner = written.strip_prefix(b"\"");
