@@ -7,7 +7,8 @@ use serde_json::{Map, Value};
 
 use crate::{
     BodyInfo, ClassCounters, Container, ContentSource, EventClass, LlmError, Message, Part,
-    PartInfo, ProcessKey, ToolDefinition, Usage,
+    PartInfo, ProcessKey, RpcBody, RpcError, RpcPeer, RpcSide, RpcStatus, RpcTask, ToolDefinition,
+    Usage,
 };
 
 /// Everything known about one session.
@@ -24,6 +25,15 @@ pub struct SessionDocument {
     pub llm_calls: Vec<Call>,
     /// Every tool call that a model asked for.
     pub tool_calls: Vec<ToolCall>,
+    /// Every request of the Model Context Protocol.
+    #[serde(default)]
+    pub mcp_calls: Vec<RemoteCall>,
+    /// Every request of the Agent2Agent protocol.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub a2a_calls: Vec<RemoteCall>,
+    /// Every request of other protocols over JSON-RPC, between processes.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub rpc_calls: Vec<RemoteCall>,
     /// Everything that the tree did.
     pub actions: Vec<Action>,
     /// The agents in the tree.
@@ -269,6 +279,70 @@ pub struct ToolCall {
     /// the sub-agent that it began, in US dollars.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cost_usd: Option<f64>,
+    /// The request of MCP that carried it to the server that has the tool.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mcp_call: Option<String>,
+}
+
+/// A request between programs and its answer, or a notification. See [`crate::RpcCall`].
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct RemoteCall {
+    /// Its id within the session.
+    pub id: String,
+    /// `mcp`, `a2a` or `json-rpc`.
+    pub protocol: String,
+    /// Revision of the protocol.
+    pub revision: Option<String>,
+    /// The method.
+    pub method: String,
+    /// The tool, prompt, resource or agent that it is about.
+    pub name: Option<String>,
+    /// The client's process, if it is watched.
+    pub client: Option<ProcessKey>,
+    /// The server's process, if it is watched.
+    pub server: Option<ProcessKey>,
+    /// Id of the server among `agents`.
+    pub server_id: Option<String>,
+    /// Who asked.
+    pub initiator: RpcSide,
+    /// `pipe`, `unix`, `pty`, `streamable-http`, `sse`, `http-json-rpc` or `http-rest`.
+    pub transport: String,
+    /// Where to.
+    pub endpoint: String,
+    /// Id of the request in the protocol; absent for a notification.
+    pub request_id: Option<Value>,
+    /// What was asked.
+    pub params: Value,
+    /// What was answered.
+    pub result: Option<Value>,
+    /// The error that was answered.
+    pub error: Option<RpcError>,
+    /// How it went.
+    pub status: RpcStatus,
+    /// When it began.
+    pub started_at: String,
+    /// Time to the end of the answer, in milliseconds.
+    pub duration_ms: f64,
+    /// The request as it was sent.
+    pub request: RpcBody,
+    /// The answer as it was sent.
+    pub response: Option<RpcBody>,
+    /// Whether it was seen whole.
+    pub complete: bool,
+    /// Who the client says that it is.
+    pub client_info: Option<RpcPeer>,
+    /// Who the server says that it is.
+    pub server_info: Option<RpcPeer>,
+    /// W3C trace context of the request.
+    pub traceparent: Option<String>,
+    /// Reports of progress before the answer.
+    pub progress_count: u64,
+    /// The task of A2A.
+    pub task: Option<RpcTask>,
+    /// Content that is not text.
+    pub parts: Vec<PartInfo>,
+    /// The tool call that it carried.
+    pub tool_call: Option<String>,
 }
 
 /// One thing that the tree did.
@@ -314,6 +388,21 @@ pub struct Agent {
     pub parent: Option<String>,
     /// Its processes.
     pub processes: Vec<ProcessKey>,
+    /// `agent`, `mcp-server` or `a2a-agent`.
+    #[serde(default = "agent_kind")]
+    pub kind: String,
+    /// Its version, where it says so.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub version: Option<String>,
+}
+
+impl Agent {
+    /// The kind of those that talk to models.
+    pub const AGENT: &'static str = "agent";
+}
+
+fn agent_kind() -> String {
+    Agent::AGENT.to_owned()
 }
 
 /// Something that one agent said to another.

@@ -5,6 +5,8 @@
 //! [`AssemblerOptions::max_streams`] or [`AssemblerOptions::max_buffered_bytes`] the streams that were
 //! quiet the longest are ended, and their end says so.
 
+mod rpc;
+
 use std::borrow::Cow;
 use std::collections::{BTreeSet, HashMap};
 
@@ -16,7 +18,10 @@ use agentsight_model::{
 };
 use serde_json::Value;
 
+use crate::rpc::channels::{ChannelLimits, Channels};
+use crate::rpc::http::HttpConversations;
 use crate::texts;
+pub use rpc::FlowVerdict;
 
 /// How streams are assembled.
 #[derive(Clone, Debug)]
@@ -65,6 +70,10 @@ pub struct Assembler {
     buffered_bytes: usize,
     uses: u64,
     calls: u64,
+    channels: Channels,
+    conversations: HttpConversations,
+    /// Requests put out, by protocol.
+    rpc_calls: rpc::CallNumbers,
 }
 
 /// Why a stream ends early.
@@ -82,6 +91,9 @@ impl Assembler {
             buffered_bytes: 0,
             uses: 0,
             calls: 0,
+            channels: Channels::new(ChannelLimits::default()),
+            conversations: HttpConversations::default(),
+            rpc_calls: rpc::CallNumbers::default(),
         }
     }
 
@@ -150,6 +162,7 @@ impl Assembler {
         for key in keys {
             self.close(key, time, None, out);
         }
+        self.finish_rpc(time, out);
     }
 
     /// Replaces secrets in a fact that did not come out of a stream: command lines and names of files.
@@ -250,7 +263,11 @@ impl Assembler {
     fn take(&mut self, process: ProcessKey, exchanges: Vec<Exchange>, out: &mut Vec<Event>) {
         for exchange in exchanges {
             let time = exchange.ended();
-            let body = self.body_of(process, &exchange);
+            let body = match self.llm_call(process, &exchange) {
+                Some(call) => EventBody::LlmCall(Box::new(call)),
+                None if self.rpc_exchange(process, &exchange, out) => continue,
+                None => EventBody::HttpExchange(Box::new(self.redactor.exchange(&exchange))),
+            };
             out.push(Event {
                 time,
                 process,
@@ -259,24 +276,20 @@ impl Assembler {
         }
     }
 
-    fn body_of(&mut self, process: ProcessKey, exchange: &Exchange) -> EventBody {
-        let number = self.calls.saturating_add(1);
+    fn llm_call(&mut self, process: ProcessKey, exchange: &Exchange) -> Option<LlmCall> {
         // A server that is watched answers calls; the calls are its clients'.
-        let call = (exchange.requests_from == Direction::Sent)
-            .then(|| llm::decode(exchange, process, &format!("llm-{number}")))
-            .flatten();
-        match call {
-            Some(mut call) => {
-                self.calls = number;
-                call.texts = texts::digests(&call.request.messages);
-                self.redactor.call(&mut call);
-                if !self.options.content {
-                    withhold_content(&mut call);
-                }
-                EventBody::LlmCall(Box::new(call))
-            }
-            None => EventBody::HttpExchange(Box::new(self.redactor.exchange(exchange))),
+        if exchange.requests_from != Direction::Sent {
+            return None;
         }
+        let number = self.calls.saturating_add(1);
+        let mut call = llm::decode(exchange, process, &format!("llm-{number}"))?;
+        self.calls = number;
+        call.texts = texts::digests(&call.request.messages);
+        self.redactor.call(&mut call);
+        if !self.options.content {
+            withhold_content(&mut call);
+        }
+        Some(call)
     }
 }
 

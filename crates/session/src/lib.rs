@@ -34,11 +34,12 @@ mod intent;
 mod patterns;
 mod prices;
 mod texts;
+mod rpc;
 mod tls_watch;
 mod tool;
 mod yaml;
 
-pub use assembler::{Assembler, AssemblerOptions};
+pub use assembler::{Assembler, AssemblerOptions, FlowVerdict};
 pub use contents::Deduplicator;
 pub use graph::{GraphLimits, SessionGraph};
 pub use patterns::{MAX_PATTERNS_BYTES, parse_patterns};

@@ -18,6 +18,7 @@ const FOLLOW_EVERY: Duration = Duration::from_millis(500);
 
 /// The kinds of actions that sessions have.
 const KINDS: &[&str] = &[
+    "a2a.call",
     "file.create",
     "file.delete",
     "file.open",
@@ -26,6 +27,7 @@ const KINDS: &[&str] = &[
     "file.truncate",
     "file.write",
     "http.exchange",
+    "mcp.call",
     "network.accept",
     "network.connect",
     "network.listen",
@@ -33,6 +35,7 @@ const KINDS: &[&str] = &[
     "process.exec",
     "process.exit",
     "process.fork",
+    "rpc.call",
 ];
 
 /// A word that is no kind would find nothing, which looks as if nothing had happened.

@@ -206,6 +206,9 @@ fn write_tool(page: &mut Page, index: &Index<'_>, tool: &ToolCall, is_last: bool
         "error" => line.note(Style::Bad, "error"),
         _ => line.note(Style::Warn, "no result seen"),
     };
+    if let Some(server) = index.server_of(tool) {
+        line = line.note(Style::Dim, format!("by {}", one_line(server)));
+    }
     if let Some(took) = took {
         line = line.note(Style::Dim, took);
     }

@@ -3,7 +3,7 @@
 use std::collections::{HashMap, HashSet};
 
 use agentsight_model::ProcessKey;
-use agentsight_model::document::{Action, Process, SessionDocument, ToolCall};
+use agentsight_model::document::{Action, Agent, Process, SessionDocument, ToolCall};
 use serde_json::Value;
 
 /// The document and what belongs to what in it.
@@ -18,6 +18,9 @@ pub(super) struct Index<'a> {
     pub(super) outside: Vec<&'a Action>,
     /// Name of the agent of each process, where there is more than one agent.
     agents: HashMap<ProcessKey, &'a str>,
+    /// The server of each MCP request, by their ids.
+    carriers: HashMap<&'a str, &'a str>,
+    server_names: HashMap<&'a str, &'a str>,
 }
 
 impl<'a> Index<'a> {
@@ -34,8 +37,11 @@ impl<'a> Index<'a> {
         for tool in &doc.tool_calls {
             tools.entry(&tool.llm_call).or_default().push(tool);
         }
-        let several = doc.agents.len() > 1;
-        let agents = doc.agents.iter().filter(|_| several).flat_map(|agent| {
+        // Servers belong to the agents that call them.
+        let talks = |agent: &&Agent| agent.kind == Agent::AGENT || agent.kind.is_empty();
+        let several = doc.agents.iter().filter(talks).count() > 1;
+        let agents = doc.agents.iter().filter(talks);
+        let agents = agents.filter(|_| several).flat_map(|agent| {
             agent
                 .processes
                 .iter()
@@ -52,6 +58,16 @@ impl<'a> Index<'a> {
             tools,
             outside,
             agents: agents.collect(),
+            carriers: doc
+                .mcp_calls
+                .iter()
+                .filter_map(|call| Some((&*call.id, call.server_id.as_deref()?)))
+                .collect(),
+            server_names: doc
+                .agents
+                .iter()
+                .map(|agent| (&*agent.id, &*agent.name))
+                .collect(),
         }
     }
 
@@ -66,6 +82,7 @@ impl<'a> Index<'a> {
             .doc
             .agents
             .iter()
+            .filter(|agent| agent.kind == Agent::AGENT || agent.kind.is_empty())
             .filter_map(|agent| agent.processes.first());
         firsts.any(|first| *first == process)
     }
@@ -73,6 +90,13 @@ impl<'a> Index<'a> {
     /// The tool calls that the answer of a call asked for.
     pub(super) fn tools_of(&self, call: &str) -> &[&'a ToolCall] {
         self.tools.get(call).map_or(&[], Vec::as_slice)
+    }
+
+    /// The name of the MCP server that carried a tool call out.
+    pub(super) fn server_of(&self, tool: &ToolCall) -> Option<&'a str> {
+        let call = tool.mcp_call.as_deref()?;
+        let server = self.carriers.get(call)?;
+        self.server_names.get(server).copied()
     }
 
     /// How many marks of what was not asked for the report has room for: programs, addresses, and files

@@ -9,6 +9,7 @@ mod effects;
 mod index;
 mod layout;
 mod outside;
+mod servers;
 mod summary;
 mod text;
 

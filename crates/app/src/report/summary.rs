@@ -8,6 +8,7 @@ use super::effects::{address, traffic};
 use super::index::{Index, file_name, number_of, text_of};
 use super::layout::{Line, Page, Style};
 use super::outside;
+use super::servers;
 use super::text::{bytes, count, number, one_line};
 
 /// Programs, files and addresses listed, of each.
@@ -17,6 +18,7 @@ pub(super) const INDENT: &str = "   ";
 
 pub(super) fn write(page: &mut Page, index: &Index<'_>) {
     outside::write(page, index);
+    servers::write(page, index);
     network(page, index);
     tokens(page, index);
     coverage(page, index);

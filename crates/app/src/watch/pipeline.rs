@@ -13,7 +13,9 @@ use agentsight_model::{
     SessionEnd, SessionStart, SocketId,
 };
 use agentsight_probe::KernelCounters;
-use agentsight_session::{Assembler, AssemblerOptions, Deduplicator, SessionGraph, TlsWatch};
+use agentsight_session::{
+    Assembler, AssemblerOptions, Deduplicator, FlowVerdict, SessionGraph, TlsWatch,
+};
 use anyhow::Context as _;
 
 use super::containers::Containers;
@@ -169,7 +171,8 @@ impl Pipeline {
         match item {
             Item::Payload(payload) => self.assembler.payload(payload, &mut events),
             Item::StreamEnded(end) => self.assembler.end(end, &mut events),
-            Item::Handshake { .. } | Item::Channel(_) | Item::Canary(_) => {}
+            Item::Channel(data) => self.assembler.channel(&data, &mut events),
+            Item::Handshake { .. } | Item::Canary(_) => {}
             Item::Hello {
                 time,
                 process,
@@ -206,6 +209,7 @@ impl Pipeline {
                         body: EventBody::Container(Box::new(container)),
                     });
                 }
+                self.assembler.observe(&event, &mut events);
                 events.push(event);
             }
         }
@@ -213,6 +217,11 @@ impl Pipeline {
             self.fact(event);
         }
         self.events = events;
+    }
+
+    /// Which flows between processes were found to hold JSON-RPC, or something else, since the last time.
+    pub(crate) fn take_flow_verdicts(&mut self) -> Vec<FlowVerdict> {
+        self.assembler.take_flow_verdicts()
     }
 
     /// An open TLS connection has sent so much by now, and no plaintext of it is known.
@@ -438,7 +447,7 @@ fn class_of(body: &EventBody) -> Option<EventClass> {
         Some("process") => Some(EventClass::Process),
         Some("file") => Some(EventClass::File),
         Some("network") => Some(EventClass::Network),
-        Some("llm" | "http" | "stream") => Some(EventClass::Tls),
+        Some("llm" | "http" | "stream" | "mcp" | "a2a" | "rpc") => Some(EventClass::Tls),
         _ => None,
     }
 }

@@ -246,6 +246,11 @@ impl Watched<'_> {
             .sensor
             .poll(POLL, or_readable, &mut |bytes| pipeline.record(bytes));
         self.tolerate(polled)?;
+        for verdict in self.pipeline.take_flow_verdicts() {
+            self.sensor
+                .control()
+                .decide_flow(verdict.kind, verdict.flow, verdict.is_json_rpc);
+        }
         if self.last_sweep.elapsed() >= SWEEP_EVERY {
             self.last_sweep = Instant::now();
             self.sweep()?;

@@ -16,6 +16,7 @@
 mod call;
 mod own;
 mod patterns;
+mod rpc;
 
 use std::borrow::Cow;
 use std::ops::Range;

@@ -72,74 +72,83 @@ pub struct Message {
     pub ended: KTime,
 }
 
-/// Reads a message, or a batch of them (revision 2025-03-26 of MCP had these).
-pub(super) fn read(mut piece: Piece, time: KTime, out: &mut Vec<Message>) {
-    let (started, ended) = (piece.started, time);
-    let mut body = RpcBody {
-        bytes: piece.total_bytes(),
-        sha256: piece.sha256(),
-        complete: piece.ended,
-    };
-    if let Some(bytes) = piece.whole() {
-        if bytes.first() == Some(&b'[') {
-            read_batch(bytes, (started, ended), out);
-            return;
-        }
-        if !names_version(bytes) {
-            return;
-        }
-        let read = json::parse(bytes);
-        // A stream may end without a line feed. What is broken inside is no message, unless it is cut.
-        match read.problem {
-            None => body.complete = true,
-            Some(json::Problem::Truncated) if !piece.ended => body.complete = false,
-            Some(json::Problem::TooLarge) => body.complete = false,
-            Some(_) => return,
-        }
-        let Value::Object(members) = read.value else {
-            return;
-        };
-        out.extend(content_of(members).map(|content| Message {
-            content,
-            body,
-            started,
-            ended,
-        }));
-        return;
-    }
-    body.complete = false;
-    let total = body.bytes;
-    if let Some((head, tail, outline)) = piece.outline() {
-        let members = shortened(head, &tail, outline.take_members(), total);
-        out.extend(content_of(members).map(|content| Message {
-            content,
-            body,
-            started,
-            ended,
-        }));
+/// Reads a document of its own, such as the body of an HTTP message: a message or a batch of them. `ended`
+/// says whether the document was seen to its end.
+pub fn read_document(
+    bytes: &[u8],
+    ended: bool,
+    (started, time): (KTime, KTime),
+    out: &mut Vec<Message>,
+) {
+    let bytes = bytes.trim_ascii();
+    if bytes.first() == Some(&b'[') {
+        json::elements(bytes, &mut |element| {
+            out.extend(read_one(element, false, (started, time)));
+        });
+    } else {
+        out.extend(read_one(bytes, ended, (started, time)));
     }
 }
 
-fn read_batch(bytes: &[u8], (started, ended): (KTime, KTime), out: &mut Vec<Message>) {
-    json::elements(bytes, &mut |element| {
-        if !names_version(element) {
-            return;
-        }
-        let read = json::parse(element);
-        let Value::Object(members) = read.value else {
-            return;
-        };
-        out.extend(content_of(members).map(|content| Message {
-            content,
-            body: RpcBody {
-                bytes: element.len() as u64,
-                sha256: hexadecimal(&Sha256::digest(element)),
-                complete: read.problem.is_none(),
-            },
-            started,
-            ended,
-        }));
-    });
+/// Reads an object or array that is no message of JSON-RPC, as far as it goes.
+#[must_use]
+pub fn parse_document(bytes: &[u8]) -> Option<Value> {
+    json::looks_like_document(bytes).then(|| json::parse(bytes).value)
+}
+
+/// Reads a message or a batch of them (revision 2025-03-26 of MCP had these) from a stream.
+pub(super) fn read(mut piece: Piece, time: KTime, out: &mut Vec<Message>) {
+    let times = (piece.started, time);
+    if let Some(bytes) = piece.whole() {
+        read_document(bytes, piece.ended, times, out);
+        return;
+    }
+    let body = RpcBody {
+        bytes: piece.total_bytes(),
+        sha256: piece.sha256(),
+        complete: false,
+    };
+    if let Some((head, tail, outline)) = piece.outline() {
+        let members = shortened(head, &tail, &outline.take_members(), body.bytes);
+        out.extend(message_of(members, body, times));
+    }
+}
+
+/// Reads one message. What is broken inside is none; what is cut is one as far as it goes.
+fn read_one(bytes: &[u8], ended: bool, times: (KTime, KTime)) -> Option<Message> {
+    if !names_version(bytes) {
+        return None;
+    }
+    let read = json::parse(bytes);
+    let complete = match read.problem {
+        // A stream may end without a line feed.
+        None => true,
+        Some(json::Problem::Truncated) if !ended => false,
+        Some(json::Problem::TooLarge) => false,
+        Some(_) => return None,
+    };
+    let Value::Object(members) = read.value else {
+        return None;
+    };
+    let body = RpcBody {
+        bytes: bytes.len() as u64,
+        sha256: hexadecimal(&Sha256::digest(bytes)),
+        complete,
+    };
+    message_of(members, body, times)
+}
+
+fn message_of(
+    members: Map<String, Value>,
+    body: RpcBody,
+    (started, ended): (KTime, KTime),
+) -> Option<Message> {
+    Some(Message {
+        content: content_of(members)?,
+        body,
+        started,
+        ended,
+    })
 }
 
 /// Whether a document says that it is JSON-RPC 2.0, found without reading its values.
@@ -155,7 +164,7 @@ fn names_version(bytes: &[u8]) -> bool {
 fn shortened(
     head: &[u8],
     tail: &[u8],
-    outline: Vec<(String, Option<Value>)>,
+    outline: &[(String, Option<Value>)],
     total: u64,
 ) -> Map<String, Value> {
     let kept = json!({

@@ -28,7 +28,7 @@ mod protocol;
 use agentsight_model::KTime;
 
 use framing::{Framer, Unit};
-pub use message::{Content, Id, Message};
+pub use message::{Content, Id, Message, parse_document, read_document};
 pub(crate) use protocol::peer;
 pub use protocol::{Asked, Protocol, Reply};
 

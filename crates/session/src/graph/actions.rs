@@ -3,6 +3,8 @@
 //! One action per process, kind and object: a file that was read a thousand times is one `file.read` with
 //! a count. Only where one process used a file for two tool calls there is one for each.
 
+mod requests;
+
 use std::collections::{BTreeMap, HashMap, HashSet};
 
 use agentsight_model::document::Action;
@@ -18,7 +20,9 @@ use super::attributes::{
 use super::document::{Clock, position_of};
 use super::files::{Episode, FileRecord, NameRecord};
 use super::network::NetworkKind;
-use crate::intent::{CallWords, Cause, FileLinks, FileUseKind, Intent, Judge, ProcessLinks, Tree};
+use crate::intent::{
+    CallWords, Cause, FileLinks, FileUseKind, Intent, Judge, ProcessLinks, RequestLinks, Tree,
+};
 
 /// The actions, and for each tool call the ids of its own.
 #[derive(Debug, Default)]
@@ -43,6 +47,7 @@ struct Builder<'a> {
     clock: Clock,
     tree: &'a Tree<'a>,
     links: &'a ProcessLinks,
+    requests: &'a RequestLinks,
     files: FileLinks<'a>,
     judge: Judge<'a>,
     drafts: Vec<Draft>,
@@ -53,7 +58,7 @@ pub(super) fn build(
     clock: Clock,
     tree: &Tree<'_>,
     words: &[CallWords],
-    links: &ProcessLinks,
+    (links, requests): (&ProcessLinks, &RequestLinks),
 ) -> Acted {
     let tools = graph.tool_calls.all();
     let session_cwd = graph
@@ -81,6 +86,7 @@ pub(super) fn build(
         clock,
         tree,
         links,
+        requests,
         files,
         judge: Judge::new(tree, links, words, session_cwd, scratch),
         drafts: Vec::new(),
@@ -90,6 +96,7 @@ pub(super) fn build(
     builder.network();
     builder.acts();
     builder.channels();
+    builder.rpc();
     builder.finish(tools.iter().map(|tool| tool.id.as_str()).collect())
 }
 
@@ -191,7 +198,8 @@ impl Builder<'_> {
                 Some(found) => Some(found.cause),
                 None => {
                     let time = (episode.first, episode.last);
-                    self.files.cause(record.key.process, &record.key.path, time)
+                    let by_path = self.files.cause(record.key.process, &record.key.path, time);
+                    self.with_request(by_path, record.key.process, episode.first)
                 }
             };
             groups
@@ -279,7 +287,9 @@ impl Builder<'_> {
                 .flatten()
                 .find_map(|path| self.files.cause(name.process, path, time))
         };
-        let cause = found.map(|found| found.cause).or_else(by_path);
+        let cause = found
+            .map(|found| found.cause)
+            .or_else(|| self.with_request(by_path(), name.process, name.first));
         let judged = cause
             .as_ref()
             .map(|cause| (cause, found.map(|found| found.root)));
@@ -317,9 +327,7 @@ impl Builder<'_> {
         let graph = self.graph;
         for record in graph.network.records() {
             let position = position_of(self.tree, graph, record.process);
-            let cause = position
-                .and_then(|position| self.links.cause(position))
-                .map(|found| found.cause);
+            let cause = self.cause_of(position, record.process, record.first);
             let intent =
                 self.judge
                     .network(position, &record.endpoint, record.first, cause.as_ref());
@@ -344,8 +352,7 @@ impl Builder<'_> {
         }
         for record in graph.network.http_records() {
             let position = position_of(self.tree, graph, record.process);
-            let found = position.and_then(|position| self.links.cause(position));
-            let cause = found.map(|found| found.cause);
+            let cause = self.cause_of(position, record.process, record.first);
             // The connection that carries it was judged by its address.
             let intent = if cause.is_some() {
                 Intent::Implied("connection")
@@ -368,7 +375,7 @@ impl Builder<'_> {
         for record in graph.acts.records() {
             let position = position_of(self.tree, graph, record.process);
             let found = position.and_then(|position| self.links.cause(position));
-            let cause = found.map(|found| found.cause);
+            let cause = self.cause_of(position, record.process, record.first);
             let intent = match &record.file {
                 Some((path, writing)) => {
                     let use_of = FileUseKind {
@@ -376,7 +383,8 @@ impl Builder<'_> {
                         writing: *writing,
                         inherited: false,
                     };
-                    let judged = found.as_ref().map(|found| (&found.cause, Some(found.root)));
+                    let root = found.map(|found| found.root);
+                    let judged = cause.as_ref().map(|cause| (cause, root));
                     self.judge.file(position, path, use_of, judged)
                 }
                 None => self.judge.act(position, record.first, cause.as_ref()),

@@ -1,6 +1,6 @@
 //! Attributes of actions, named as OpenTelemetry names them; ours begin with `agentsight.`.
 
-use agentsight_model::{FileRef, NetworkProtocol};
+use agentsight_model::{FileRef, NetworkProtocol, RpcCall};
 use serde_json::{Map, Value};
 
 use super::document::Clock;
@@ -16,6 +16,60 @@ pub(super) fn attributes(
         .filter(|(_, value)| !value.is_null())
         .map(|(name, value)| (name.to_owned(), value))
         .collect()
+}
+
+/// Attributes of a request, by the conventions for MCP and JSON-RPC (semantic conventions 1.39).
+pub(super) fn rpc_attributes(call: &RpcCall) -> Map<String, Value> {
+    let is = |method: &str| call.method == method;
+    let name = |wanted: bool| call.name.clone().filter(|_| wanted);
+    let is_mcp = call.protocol == "mcp";
+    attributes([
+        ("rpc.system.name", call.protocol.clone().into()),
+        ("rpc.method", call.method.clone().into()),
+        (
+            "mcp.method.name",
+            is_mcp.then(|| call.method.clone()).into(),
+        ),
+        (
+            "mcp.protocol.version",
+            call.revision.clone().filter(|_| is_mcp).into(),
+        ),
+        ("gen_ai.tool.name", name(is("tools/call")).into()),
+        ("gen_ai.prompt.name", name(is("prompts/get")).into()),
+        (
+            "mcp.resource.uri",
+            name(call.method.starts_with("resources/")).into(),
+        ),
+        (
+            "jsonrpc.request.id",
+            call.request_id
+                .as_ref()
+                .map(|id| match id {
+                    Value::String(id) => id.clone(),
+                    id => id.to_string(),
+                })
+                .into(),
+        ),
+        (
+            "rpc.response.status_code",
+            call.error
+                .as_ref()
+                .map(|error| error.code.to_string())
+                .into(),
+        ),
+        ("network.transport", call.transport.clone().into()),
+        ("agentsight.rpc.id", call.id.clone().into()),
+        ("agentsight.rpc.status", call.status.as_str().into()),
+        (
+            "agentsight.server.process",
+            call.server.map(|server| server.to_string()).into(),
+        ),
+        ("agentsight.request_bytes", call.request.bytes.into()),
+        (
+            "agentsight.response_bytes",
+            call.response.as_ref().map(|response| response.bytes).into(),
+        ),
+    ])
 }
 
 pub(super) fn fork_attributes(child: &ProcessRecord) -> Map<String, Value> {

@@ -12,9 +12,10 @@ use agentsight_model::{
 };
 
 use super::calls::StoredCall;
-use super::{ProcessRecord, SessionGraph, ToolCallRecord, actions, costs, threads};
+use super::{ProcessRecord, SessionGraph, ToolCallRecord, actions, costs, servers, threads};
 use crate::agents::{Identity, identify, version_in_path};
-use crate::intent::{CallWords, ProcessLinks, Tree, Windows};
+use crate::intent::{CallWords, ProcessLinks, RequestLinks, Tree, Windows};
+use crate::tool::ToolKind;
 
 /// Ancestors looked at for the program that a forked process still runs, and for an agent's launcher.
 const MAX_ANCESTORS: usize = 64;
@@ -51,8 +52,9 @@ pub(super) fn build(graph: &SessionGraph) -> SessionDocument {
         .map(|tool| CallWords::of(&tool.name, &tool.arguments))
         .collect();
     let windows = Windows::of(tools);
-    let links = ProcessLinks::find(&tree, tools, &words, &windows);
-    let acted = actions::build(graph, clock, &tree, &words, &links);
+    let requests = RequestLinks::find(graph.rpc.all(), tools, &windows);
+    let links = ProcessLinks::find(&tree, tools, &words, &windows, &requests);
+    let acted = actions::build(graph, clock, &tree, &words, (&links, &requests));
     let agents = agents(graph, &tree);
     // The last one that has a key holds: a process is met once, but a hostile ledger may say otherwise.
     let positions: HashMap<ProcessKey, usize> = tree
@@ -67,8 +69,15 @@ pub(super) fn build(graph: &SessionGraph) -> SessionDocument {
             .map_or_else(String::new, |exec| exec.exe.path.clone())
     };
     let text = |time: KTime| clock.text(time);
+    let name_of = |key: ProcessKey| {
+        let exec = positions.get(&key).and_then(|at| last_program(&tree, *at));
+        exec.map_or_else(String::new, |exec| identify(exec).name)
+    };
+    let session = session(graph, clock, &tree, &agents);
+    let mut agents: Vec<Agent> = agents.into_iter().map(|agent| agent.document).collect();
+    let called = servers::build(graph, clock, &requests, name_of, &mut agents);
     let mut document = SessionDocument {
-        session: session(graph, clock, &tree, &agents),
+        session,
         processes: tree
             .order
             .iter()
@@ -76,10 +85,13 @@ pub(super) fn build(graph: &SessionGraph) -> SessionDocument {
             .collect(),
         containers: graph.containers.values().cloned().collect(),
         llm_calls: calls(graph, clock),
-        tool_calls: tool_calls(tools, &words, acted.by_tool, clock),
+        tool_calls: tool_calls(graph, (&words, &requests), acted.by_tool, clock),
+        mcp_calls: called.mcp,
+        a2a_calls: called.a2a,
+        rpc_calls: called.other,
         actions: acted.actions,
-        agents: agents.into_iter().map(|agent| agent.document).collect(),
-        messages: Vec::new(),
+        agents,
+        messages: called.messages,
         findings: graph.tls_connections.findings(&program, &text),
         coverage: Coverage {
             tls: TlsCoverage {
@@ -271,20 +283,25 @@ fn file_of(part: &PartInfo, sources: &[ContentSource]) -> Option<SourceFile> {
 }
 
 fn tool_calls(
-    tools: &[ToolCallRecord],
-    words: &[CallWords],
+    graph: &SessionGraph,
+    (words, requests): (&[CallWords], &RequestLinks),
     mut actions: Vec<Vec<String>>,
     clock: Clock,
 ) -> Vec<ToolCall> {
+    let tools: &[ToolCallRecord] = graph.tool_calls.all();
     let mut order: Vec<usize> = (0..tools.len()).collect();
     order.sort_by_key(|position| tools.get(*position).map(|tool| (tool.requested, *position)));
     let document = |position: usize| {
         let (tool, words) = tools.get(position).zip(words.get(position))?;
         let result = tool.result.as_ref();
+        let carrier = requests.call_of(position);
+        let carrier = carrier.and_then(|call| graph.rpc.all().get(call));
+        let kind = carrier.map_or(words.shape.kind, |_| ToolKind::Mcp);
         Some(ToolCall {
             id: tool.id.clone(),
             name: tool.name.clone(),
-            kind: words.shape.kind.as_str().to_owned(),
+            kind: kind.as_str().to_owned(),
+            mcp_call: carrier.map(|record| record.call.id.clone()),
             arguments: tool.arguments.clone(),
             result: result.and_then(|result| result.value().cloned()),
             llm_call: tool.call_id.clone(),
@@ -368,6 +385,8 @@ fn new_agent(number: usize, parent: Option<usize>, identity: Identity) -> FoundA
             name: identity.name.clone(),
             parent: parent.map(id),
             processes: Vec::new(),
+            kind: Agent::AGENT.to_owned(),
+            version: identity.version.clone(),
         },
         identity,
     }

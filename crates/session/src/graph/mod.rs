@@ -18,6 +18,8 @@ mod processes;
 mod prompts;
 mod results;
 mod threads;
+mod rpc;
+mod servers;
 mod tls;
 mod tool_calls;
 
@@ -32,11 +34,14 @@ use agentsight_model::{
 use acts::ActTable;
 use budget::Budget;
 use calls::CallLog;
+pub(crate) use calls::value_bytes;
 use files::FileTable;
 pub(crate) use files::NameRecord;
 use network::NetworkTable;
 pub(crate) use network::{Endpoint, NetworkKind};
 pub(crate) use processes::{ExecRecord, ProcessRecord, ProcessTable};
+use rpc::RpcLog;
+pub(crate) use rpc::RpcRecord;
 use tls::TlsTable;
 use tool_calls::ToolCallLog;
 pub(crate) use tool_calls::ToolCallRecord;
@@ -77,6 +82,7 @@ pub struct SessionGraph {
     containers: BTreeMap<u64, Container>,
     calls: CallLog,
     tool_calls: ToolCallLog,
+    rpc: RpcLog,
     tls: TlsCoverage,
     tls_connections: TlsTable,
     losses: BTreeMap<EventClass, BTreeMap<DropReason, u64>>,
@@ -134,6 +140,10 @@ impl SessionGraph {
             EventBody::LlmCall(call) => self.llm_call(call),
             EventBody::LlmContent(piece) => self.calls.piece(piece, budget),
             EventBody::LlmSources(sources) => self.calls.sources(sources, budget),
+            EventBody::McpCall(call) | EventBody::A2aCall(call) | EventBody::RpcCall(call) => {
+                self.rpc.call(seq, call, budget);
+            }
+            EventBody::ChannelEnd(_) => {}
             EventBody::StreamEnd(end) => self.stream_end(end),
             EventBody::Loss(loss) => self.loss(*loss),
             EventBody::Container(container) => {

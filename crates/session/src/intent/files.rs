@@ -112,6 +112,7 @@ impl<'a> FileLinks<'a> {
             confidence_percent,
             evidence,
             windowed: true,
+            requested: false,
         });
         by_path.or_else(|| {
             let cause = self.renamed.get(&(process, path))?;

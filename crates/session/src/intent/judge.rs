@@ -297,6 +297,9 @@ impl<'a> Judge<'a> {
         if address.port() == DNS_PORT {
             return Intent::Implied("name-lookup");
         }
+        if cause.evidence == Evidence::McpRequest && words.has_url() && !listens {
+            return Intent::Implied("named-host");
+        }
         let exec = position.and_then(|position| self.program_at(position, time));
         let Some(exec) = exec.filter(|exec| names_exec(words, exec) && !listens) else {
             return Intent::Unstated;

@@ -8,6 +8,7 @@
 //! | `argv-contains` | an argument contains the text of the call, or carries one of its arguments | 0.9, 0.7 |
 //! | `path-exact` | a path in the arguments is the path of the file | 0.95 |
 //! | `path-suffix` | a relative path in the arguments is the end of the path of the file | 0.8 |
+//! | `mcp-request` | a server's process did it between the request of MCP that carried the call and its answer | 0.9, 0.6 |
 //! | `rename` | the file was renamed to one that is joined by path | 0.9 |
 //! | `window` | it began between the answer that asked and the request that brought the result | 0.6 to 0.3 alone |
 //! | `lineage` | a descendant of a joined process, by who forked whom | a little below that process's |
@@ -20,6 +21,7 @@ mod files;
 mod judge;
 mod ordinary;
 mod processes;
+mod requests;
 mod text;
 mod tree;
 mod words;
@@ -30,6 +32,7 @@ pub(crate) use files::FileLinks;
 pub(crate) use judge::{FileUseKind, Intent, Judge};
 pub(crate) use ordinary::file_name;
 pub(crate) use processes::ProcessLinks;
+pub(crate) use requests::RequestLinks;
 pub(crate) use tree::Tree;
 pub(crate) use words::CallWords;
 
@@ -42,6 +45,7 @@ pub(crate) enum Evidence {
     ArgvContains,
     PathExact,
     PathSuffix,
+    McpRequest,
     Rename,
     Window,
     Lineage,
@@ -54,6 +58,7 @@ impl Evidence {
             Self::ArgvContains => "argv-contains",
             Self::PathExact => "path-exact",
             Self::PathSuffix => "path-suffix",
+            Self::McpRequest => "mcp-request",
             Self::Rename => "rename",
             Self::Window => "window",
             Self::Lineage => "lineage",
@@ -71,12 +76,17 @@ pub(crate) struct Cause {
     pub(crate) evidence: Evidence,
     /// Whether the time window was part of the evidence.
     pub(crate) windowed: bool,
+    /// Whether a request of MCP for the call was open at a server's process.
+    pub(crate) requested: bool,
 }
 
 impl Cause {
     /// The form used in the session document.
     pub(crate) fn link(&self) -> Link {
         let mut evidence = vec![self.evidence.as_str().to_owned()];
+        if self.requested && self.evidence != Evidence::McpRequest {
+            evidence.push(Evidence::McpRequest.as_str().to_owned());
+        }
         if self.windowed && self.evidence != Evidence::Window {
             evidence.push(Evidence::Window.as_str().to_owned());
         }

@@ -1,7 +1,9 @@
 //! Which process was caused by which tool call.
 //!
-//! Three passes over the processes, oldest first, so that parents come before children:
+//! Passes over the processes, oldest first, so that parents come before children:
 //!
+//! 0. **request**: a process that an MCP server started while it answered a request; see
+//!    [`super::requests`].
 //! 1. **text**: a process that was started with a call's text within the call's window. Its descendants
 //!    follow by lineage and are not compared any more. Of several calls with the same text, the first
 //!    that has no process yet is taken: parallel identical calls are matched one to one in order. What
@@ -17,7 +19,7 @@ use agentsight_model::ProcessKey;
 use super::carried::{Carried, MAX_ARGUMENTS};
 use super::tree::Tree;
 use super::words::CallWords;
-use super::{Cause, Evidence, Windows};
+use super::{Cause, Evidence, RequestLinks, Windows};
 use crate::graph::{ExecRecord, ToolCallRecord};
 use crate::tool::{ToolKind, is_shell, takes_text};
 
@@ -49,6 +51,15 @@ struct Context<'a> {
     tools: &'a [ToolCallRecord],
     words: &'a [CallWords],
     windows: &'a Windows,
+    requests: &'a RequestLinks,
+}
+
+impl Context<'_> {
+    /// Whether a process answers requests for tools: what it starts belongs to these, not to its own cause.
+    fn serves(&self, position: usize) -> bool {
+        let key = self.tree.key(position);
+        key.is_some_and(|key| self.requests.serves(key))
+    }
 }
 
 type Rule = fn(&ProcessLinks, Context<'_>, usize) -> Option<Cause>;
@@ -60,6 +71,7 @@ impl ProcessLinks {
         tools: &[ToolCallRecord],
         words: &[CallWords],
         windows: &Windows,
+        requests: &RequestLinks,
     ) -> Self {
         let mut links = Self {
             causes: vec![None; tree.processes.len()],
@@ -71,7 +83,9 @@ impl ProcessLinks {
             tools,
             words,
             windows,
+            requests,
         };
+        links.pass(context, Self::by_request);
         links.pass(context, Self::by_text);
         links.shells_above(context);
         links.pass(context, Self::by_window);
@@ -97,6 +111,7 @@ impl ProcessLinks {
             let parent = context.tree.parent(*position);
             let inherited = parent
                 .filter(|parent| !context.tree.callers.contains(parent))
+                .filter(|parent| !context.serves(*parent))
                 .and_then(|parent| self.inherited(parent));
             if inherited.is_some() {
                 self.set(*position, inherited);
@@ -169,6 +184,7 @@ impl ProcessLinks {
             cause: Cause {
                 evidence: Evidence::Lineage,
                 windowed: false,
+                requested: false,
                 confidence_percent,
                 ..ancestor.cause
             },
@@ -191,6 +207,13 @@ impl ProcessLinks {
         }
         let root = position;
         self.set(position, Some(ProcessCause { cause, root }));
+    }
+
+    /// Pass 0: the call whose request the process's parent was answering when it started the process.
+    fn by_request(&self, context: Context<'_>, position: usize) -> Option<Cause> {
+        let process = context.tree.processes.get(position)?;
+        let parent = context.tree.key(context.tree.parent(position)?)?;
+        context.requests.cause(parent, process.started())
     }
 
     /// Pass 1: the call whose text a process was started with.
@@ -240,6 +263,7 @@ impl ProcessLinks {
                 Evidence::ArgvContains
             },
             windowed: true,
+            requested: false,
         })
     }
 
@@ -265,7 +289,8 @@ impl ProcessLinks {
         let caller = context.tree.key(above)?;
         let exec = process.execs.iter().find(|exec| !exec.found)?;
         let last = process.execs.last()?;
-        if runs_commands_from_elsewhere(last) {
+        // A server outlives the call that it may have been started for.
+        if runs_commands_from_elsewhere(last) || context.serves(position) {
             return None;
         }
         let mut open = context.windows.open_at(context.tools, exec.time.0);
@@ -296,6 +321,7 @@ impl ProcessLinks {
             confidence_percent,
             evidence,
             windowed: true,
+            requested: false,
         })
     }
 
