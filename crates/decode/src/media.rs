@@ -70,7 +70,7 @@ pub(crate) fn strip_typed(value: &mut Value, parts: &mut Vec<PartInfo>) {
     match value {
         Value::String(text) if data_url(text).is_some() => {
             let info = describe_encoded(text, None);
-            *value = to_value(&info);
+            *value = to_value(&info, None);
             parts.push(info);
         }
         Value::Array(items) => items.iter_mut().for_each(|item| strip_typed(item, parts)),
@@ -91,7 +91,7 @@ pub(crate) fn strip_typed(value: &mut Value, parts: &mut Vec<PartInfo>) {
                             && is_base64(digits) =>
                     {
                         let info = describe(digits, declared.as_deref());
-                        *item = to_value(&info);
+                        *item = to_value(&info, None);
                         parts.push(info);
                     }
                     item => strip_typed(item, parts),

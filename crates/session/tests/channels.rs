@@ -477,3 +477,48 @@ proptest! {
         prop_assert_eq!(run(&cuts), run(&[usize::MAX]));
     }
 }
+
+/// What the reference server for files and a client of it said, line by line.
+#[test]
+fn a_real_server_is_understood() {
+    let client = include_str!("transcripts/filesystem.client");
+    let server = include_str!("transcripts/filesystem.server");
+    let mut talk = Talk::new(true);
+    talk.ends();
+    let (mut to, mut from) = (client.lines(), server.lines());
+    // After `initialized`, the server asks for the roots of its client.
+    for side in "cscsccscscscscs".chars() {
+        let (who, channel, line) = match side {
+            'c' => (CLIENT, pipe(TO), to.next()),
+            _ => (SERVER, pipe(FROM), from.next()),
+        };
+        let line = format!("{}\n", line.unwrap());
+        talk.bytes(who, channel, Direction::Sent, line.as_bytes());
+    }
+    let talk = talk.finish();
+    assert_eq!(
+        summary(&talk.calls()),
+        [
+            "mcp-1 initialize - ok",
+            "mcp-2 notifications/initialized - notification",
+            "mcp-3 roots/list - ok",
+            "mcp-4 tools/call read_text_file ok",
+            "mcp-5 tools/call write_file ok",
+            "mcp-6 tools/call read_text_file error",
+            "mcp-7 tools/call no_such_tool error",
+            "mcp-8 prompts/list - error",
+        ]
+    );
+    for call in talk.calls() {
+        assert_eq!(
+            (call.client, call.server),
+            (Some(CLIENT), Some(SERVER)),
+            "{call:?}"
+        );
+        assert_eq!(
+            call.server_info.as_ref().unwrap().name,
+            "secure-filesystem-server"
+        );
+        assert!(call.complete);
+    }
+}

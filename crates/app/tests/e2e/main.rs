@@ -22,6 +22,7 @@ mod faults;
 mod hostile;
 mod lineage;
 mod load;
+mod mcp;
 mod scope;
 mod secrets;
 mod support;
