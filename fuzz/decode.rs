@@ -12,6 +12,7 @@ use agentsight_decode::http::{
 };
 use agentsight_decode::llm;
 use agentsight_decode::redact::Redactor;
+use agentsight_decode::rpc;
 use agentsight_model::{Direction, KTime, LlmCall, ProcessKey};
 
 /// A target: its name, and what it does with any bytes.
@@ -27,6 +28,7 @@ pub(crate) const TARGETS: &[Target] = &[
     ("event_stream", event_stream),
     ("multipart", multipart),
     ("grpc", grpc),
+    ("rpc", rpc),
     ("llm_anthropic", |bytes| provider("/v1/messages", bytes)),
     ("llm_bedrock_converse", |bytes| {
         provider("/model/m/converse-stream", bytes)
@@ -198,6 +200,19 @@ fn sse(bytes: &[u8]) {
         pieces.for_each(|piece| parser.push(piece, &mut out));
         let dropped = parser.dropped_count();
         (out, dropped, parser.finish())
+    });
+}
+
+fn rpc(bytes: &[u8]) {
+    split(bytes, |pieces| {
+        let mut decoder = rpc::Decoder::with_limit(256);
+        let mut out = Vec::new();
+        for piece in pieces {
+            decoder.push(KTime(1), piece, &mut out);
+            assert!(decoder.buffered_bytes() <= 128 << 10);
+        }
+        decoder.finish(KTime(1), &mut out);
+        (out, decoder.counts(), decoder.verdict())
     });
 }
 

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use agentsight_decode::cost::{PRICE_TABLE, list_price_usd, own_price_usd};
-use agentsight_model::document::{Call, Cost, SessionDocument};
+use agentsight_model::document::{Agent, Call, Cost, SessionDocument};
 use agentsight_model::{LlmCall, ModelPrice, ProcessKey};
 
 use super::SessionGraph;
@@ -38,7 +38,9 @@ pub(super) fn add(document: &mut SessionDocument, graph: &SessionGraph, clock: C
         ..Cost::default()
     };
     let mut agents: HashMap<ProcessKey, &str> = HashMap::new();
-    for agent in &document.agents {
+    // A server that talks to a model is an agent, too.
+    let talks = |agent: &&Agent| agent.kind == Agent::AGENT;
+    for agent in document.agents.iter().filter(talks) {
         agents.extend(agent.processes.iter().map(|key| (*key, agent.id.as_str())));
     }
     for call in &mut document.llm_calls {

@@ -17,9 +17,9 @@ mod network;
 mod processes;
 mod prompts;
 mod results;
-mod threads;
 mod rpc;
 mod servers;
+mod threads;
 mod tls;
 mod tool_calls;
 
