@@ -447,7 +447,18 @@ fn class_of(body: &EventBody) -> Option<EventClass> {
         Some("process") => Some(EventClass::Process),
         Some("file") => Some(EventClass::File),
         Some("network") => Some(EventClass::Network),
-        Some("llm" | "http" | "stream" | "mcp" | "a2a" | "rpc") => Some(EventClass::Tls),
+        Some("llm" | "http" | "stream") => Some(EventClass::Tls),
+        Some("mcp" | "a2a" | "rpc") if is_over_http(body) => Some(EventClass::Tls),
+        Some("mcp" | "a2a" | "rpc" | "channel") => Some(EventClass::Stdio),
         _ => None,
+    }
+}
+
+fn is_over_http(body: &EventBody) -> bool {
+    match body {
+        EventBody::McpCall(call) | EventBody::A2aCall(call) | EventBody::RpcCall(call) => {
+            call.endpoint.starts_with("http")
+        }
+        _ => false,
     }
 }
