@@ -2,7 +2,7 @@
 
 use agentsight_model::document::*;
 use agentsight_model::{
-    ClassCounters, DropReason, EventClass, LlmError, Message, Part, ProcessKey, Usage,
+    ClassCounters, DropReason, EventClass, LlmError, Message, Part, ProcessKey, RpcStatus, Usage,
 };
 use serde_json::{Map, Value, json};
 
@@ -328,6 +328,8 @@ fn document() -> SessionDocument {
             name: "claude-code".into(),
             parent: None,
             processes: vec![key(10)],
+            kind: Agent::AGENT.into(),
+            version: None,
         }],
         coverage: coverage(),
         findings: vec![Finding {
@@ -480,4 +482,53 @@ fn processes_that_are_each_others_parents_are_drawn_once() {
     doc.processes[1].parent_key = Some(key(12));
     doc.processes[2].parent_key = Some(key(11));
     let _ = render(&doc, &ReportOptions::default());
+}
+
+#[test]
+fn servers_are_listed_with_what_was_asked_of_them() {
+    let mut doc = document();
+    doc.agents.push(Agent {
+        id: "server-1".into(),
+        name: "files\u{1b}[31m".into(),
+        kind: "mcp-server".into(),
+        version: Some("9".into()),
+        parent: Some("agent-1".into()),
+        processes: vec![],
+    });
+    for (number, status) in [RpcStatus::Ok, RpcStatus::Error, RpcStatus::Notification]
+        .into_iter()
+        .enumerate()
+    {
+        doc.mcp_calls.push(RemoteCall {
+            id: format!("mcp-{number}"),
+            method: "tools/call".into(),
+            name: Some(format!("tool-{number}")),
+            server_id: Some("server-1".into()),
+            status,
+            ..RemoteCall::default()
+        });
+    }
+    if let Some(tool) = doc.tool_calls.first_mut() {
+        tool.mcp_call = Some("mcp-0".into());
+    }
+    let text = render(
+        &doc,
+        &ReportOptions {
+            color: false,
+            width: 100,
+        },
+    );
+    for shown in [
+        "Servers",
+        "2 requests · 1 error",
+        "tool-0",
+        "tool-1",
+        "by files",
+    ] {
+        assert!(text.contains(shown), "{shown}: {text}");
+    }
+    assert!(
+        !text.contains("tool-2") && !text.contains('\u{1b}'),
+        "{text}"
+    );
 }

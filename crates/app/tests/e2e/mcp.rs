@@ -2,7 +2,6 @@
 //! with the processes that they belong to.
 
 use std::fs;
-use std::path::PathBuf;
 
 use agentsight_model::document::RemoteCall;
 use agentsight_model::{RpcSide, RpcStatus};
@@ -11,16 +10,16 @@ use crate::support::{PYTHON, Recorded, Site};
 
 const NOTE: &str = "NOTE-mcp-77c1 in a file\n";
 
-fn script() -> PathBuf {
-    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../testkit/clients/scripts");
-    PathBuf::from(folder).join("mcp.py")
-}
+const SCRIPT: &str = concat!(
+    env!("CARGO_MANIFEST_DIR"),
+    "/../testkit/clients/scripts/mcp.py"
+);
 
 fn talk_over(channel: &str) -> (Site, Recorded) {
     let site = Site::new();
     let note = site.work().join("note.txt");
     fs::write(&note, NOTE).unwrap();
-    let command = [PYTHON, script().to_str().unwrap(), "client", channel];
+    let command = [PYTHON, SCRIPT, "client", channel];
     let ended = site
         .run(command.into_iter().chain([note.to_str().unwrap()]))
         .end()
@@ -121,7 +120,7 @@ fn without_content_nothing_that_was_said_is_kept() {
     let site = Site::new();
     let note = site.work().join("note.txt");
     fs::write(&note, NOTE).unwrap();
-    let client = [PYTHON, script().to_str().unwrap(), "client", "pipe"];
+    let client = [PYTHON, SCRIPT, "client", "pipe"];
     site.agentsight(["run", "--quiet", "--no-content", "--"])
         .args(client.into_iter().chain([note.to_str().unwrap()]))
         .end()
