@@ -251,6 +251,7 @@ fn a_server_may_ask_its_client() {
     assert_eq!(asked.method, "sampling/createMessage");
     assert_eq!(asked.initiator, RpcSide::Server);
     assert_eq!((asked.client, asked.server), (Some(CLIENT), Some(SERVER)));
+    assert_eq!(asked.revision.as_deref(), Some("2025-06-18"));
     assert_eq!(calls[3].status, RpcStatus::Error);
     assert_eq!(calls[4].initiator, RpcSide::Server);
     assert_eq!(talk.events[3].process, CLIENT);

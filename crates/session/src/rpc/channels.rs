@@ -5,16 +5,18 @@
 //! the kernel saw a process write one and read the other. Who started whom does not matter: a server behind
 //! a launcher, or one that was handed its ends by a third process, is found all the same.
 
+mod flow;
+
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
-use agentsight_decode::rpc::{Content, Decoder, Id, Message, Protocol, Verdict};
+use agentsight_decode::rpc::{Content, Id, Message, Protocol, Verdict};
 use agentsight_model::{
-    Channel, ChannelData, ChannelEnd, ChannelKind, Direction, IpcPipe, KTime, ProcessKey, RpcCall,
-    RpcSide, RpcStatus,
+    ChannelData, ChannelEnd, ChannelKind, Direction, IpcPipe, KTime, ProcessKey, RpcCall, RpcSide,
+    RpcStatus,
 };
 
-use super::pending::PendingTable;
-use super::{Facts, Place, answer, begin, cancelled_id, place_processes, progress_token};
+use super::{answer, begin, cancelled_id, place_processes, progress_token};
+use flow::{Flow, flow_of};
 
 /// Processes remembered at one end of a flow. Few share one.
 const MAX_AT_END: usize = 8;
@@ -66,24 +68,6 @@ pub(crate) enum Heard {
 struct Ends {
     writers: Vec<ProcessKey>,
     readers: Vec<ProcessKey>,
-}
-
-#[derive(Debug)]
-struct Flow {
-    decoder: Decoder,
-    sender: Channel,
-    facts: Facts,
-    side: Option<RpcSide>,
-    partner: Option<FlowKey>,
-    pending: PendingTable,
-    early: Vec<Message>,
-    searches: u32,
-    unmatched_count: u64,
-    last_used: u64,
-    held_bytes: usize,
-    /// Who wrote last.
-    writer: Option<ProcessKey>,
-    decided: bool,
 }
 
 /// All conversations of a session.
@@ -405,7 +389,7 @@ impl Channels {
         };
         let (facts, side, partner) = (flow.facts.clone(), flow.side, flow.partner);
         if let Some(other) = partner.and_then(|partner| self.flows.get_mut(&partner)) {
-            other.facts.merge(&facts);
+            other.facts.follow(&facts);
             other.side = other.side.or(side.map(RpcSide::other));
         }
     }
@@ -501,81 +485,6 @@ impl Channels {
             self.close(key, time, out);
         }
     }
-}
-
-impl Flow {
-    fn new(data: &ChannelData) -> Self {
-        let sender = match data.direction {
-            Direction::Sent => data.channel.clone(),
-            Direction::Received if data.channel.kind == ChannelKind::Unix => Channel {
-                ino: data.channel.peer_ino,
-                peer_ino: data.channel.ino,
-                ..data.channel.clone()
-            },
-            Direction::Received => data.channel.clone(),
-        };
-        Self {
-            decoder: Decoder::default(),
-            sender,
-            facts: Facts::default(),
-            side: None,
-            partner: None,
-            pending: PendingTable::default(),
-            early: Vec::new(),
-            searches: 0,
-            unmatched_count: 0,
-            last_used: 0,
-            held_bytes: 0,
-            writer: None,
-            decided: false,
-        }
-    }
-
-    fn place(&self) -> Place {
-        let transport = match self.sender.kind {
-            ChannelKind::Pipe => "pipe",
-            ChannelKind::Unix => "unix",
-            ChannelKind::Terminal => "pty",
-        };
-        Place {
-            transport,
-            endpoint: format!("{transport}:[{}]", self.sender.ino),
-        }
-    }
-
-    /// What is said of its end, if it held messages.
-    fn end(&self) -> Option<ChannelEnd> {
-        let counts = self.decoder.counts();
-        let waiting = u64::try_from(self.early.len()).unwrap_or(u64::MAX);
-        (counts.messages > 0).then(|| ChannelEnd {
-            channel: self.sender.clone(),
-            protocol: self
-                .facts
-                .protocol
-                .unwrap_or(Protocol::JsonRpc)
-                .as_str()
-                .to_owned(),
-            bytes: counts.bytes,
-            missing_bytes: counts.missing_bytes,
-            messages: counts.messages,
-            other_bytes: counts.other_bytes,
-            unmatched_count: self.unmatched_count.saturating_add(waiting),
-        })
-    }
-}
-
-/// The flow that a process at an end sends on, or receives from.
-fn flow_of(channel: &Channel, direction: Direction) -> FlowKey {
-    let data = ChannelData {
-        time: KTime::default(),
-        process: ProcessKey::default(),
-        channel: channel.clone(),
-        direction,
-        missing_bytes: 0,
-        bytes: Vec::new(),
-    };
-    let (ino, sender_known) = data.flow();
-    (channel.kind, ino, sender_known)
 }
 
 fn asker_of(call: &RpcCall) -> Option<ProcessKey> {

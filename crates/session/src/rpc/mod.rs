@@ -45,19 +45,14 @@ impl Facts {
         learn(&mut self.server_info, &reply.server_info);
     }
 
-    fn merge(&mut self, other: &Self) {
+    /// Takes over what the other direction has just learned: what was agreed on replaces what was offered.
+    fn follow(&mut self, other: &Self) {
         if matches!(self.protocol, None | Some(Protocol::JsonRpc)) {
             self.protocol = other.protocol.or(self.protocol);
         }
-        if self.revision.is_none() {
-            learn(&mut self.revision, &other.revision);
-        }
-        if self.client_info.is_none() {
-            learn(&mut self.client_info, &other.client_info);
-        }
-        if self.server_info.is_none() {
-            learn(&mut self.server_info, &other.server_info);
-        }
+        learn(&mut self.revision, &other.revision);
+        learn(&mut self.client_info, &other.client_info);
+        learn(&mut self.server_info, &other.server_info);
     }
 
     /// Completes a call that is about to be put out.
