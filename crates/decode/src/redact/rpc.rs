@@ -23,11 +23,10 @@ impl Redactor {
                 self.json(data);
             }
         }
-        for peer in [&mut call.client_info, &mut call.server_info] {
-            if let Some(RpcPeer { name, version }) = peer {
-                self.string(name);
-                self.optional(version);
-            }
+        let peers = [&mut call.client_info, &mut call.server_info];
+        for RpcPeer { name, version } in peers.into_iter().flatten() {
+            self.string(name);
+            self.optional(version);
         }
         if let Some(RpcTask { id, context, state }) = &mut call.task {
             for text in [id, context, state] {
