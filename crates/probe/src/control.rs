@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 
 use agentsight_model::{ChannelKind, ClassCounters, DropReason, EventClass, ProcessKey};
 use agentsight_wire::{
-    CHANNEL_PIPE, CHANNEL_TERMINAL, CHANNEL_UNIX, SOCKET_BOUND, SOCKET_TLS, VERDICT_CAPTURE,
-    VERDICT_IGNORE, channel_key, class_stats, file_use, file_use_key, scope, socket_use,
+    CHANNEL_PIPE, CHANNEL_TERMINAL, CHANNEL_UNIX, SOCKET_TLS, VERDICT_CAPTURE, VERDICT_IGNORE,
+    channel_key, class_stats, file_use, file_use_key, scope, socket_use,
 };
 use libbpf_rs::{MapCore, MapFlags, MapMut};
 use zerocopy::{FromBytes, IntoBytes};
@@ -181,8 +181,8 @@ impl Sweeper {
                 if self.ended.contains(&owner) {
                     (totals.socket)(owner, key, &value);
                     gone.push(key_bytes.to_vec());
-                } else if value.flags & (SOCKET_TLS | SOCKET_BOUND) == SOCKET_TLS {
-                    (totals.unread)(key, &value);
+                } else if value.flags & SOCKET_TLS != 0 {
+                    (totals.tls)(owner, key, &value);
                 }
             },
         )?;
@@ -217,8 +217,8 @@ impl Sweeper {
 
 /// Where totals go.
 pub struct Totals<'a> {
-    /// An open socket that carries TLS of which no plaintext is known.
-    pub unread: &'a mut dyn FnMut(u64, &socket_use),
+    /// An open socket that carries TLS.
+    pub tls: &'a mut dyn FnMut(ProcessKey, u64, &socket_use),
     /// Running totals of a process's use of a file.
     pub file: &'a mut dyn FnMut(ProcessKey, &file_use),
     /// Final totals of a socket whose process ended, or that is open when watching ends.

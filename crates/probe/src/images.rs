@@ -9,6 +9,7 @@ use std::fs::{File, Metadata, OpenOptions};
 use std::os::fd::AsRawFd;
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 use agentsight_bpf::AgentsightSkel;
 use agentsight_tls::HookKind;
@@ -59,8 +60,22 @@ pub enum ImageReport {
 /// A file that was looked at.
 struct Seen {
     version: Version,
+    attached: Instant,
     image: Option<AttachedImage>,
 }
+
+impl Seen {
+    fn new(version: Version, image: Option<AttachedImage>) -> Self {
+        Self {
+            version,
+            attached: Instant::now(),
+            image,
+        }
+    }
+}
+
+/// Probes are not attached once more before this time.
+const ATTACHED_LONG_ENOUGH: Duration = Duration::from_secs(1);
 
 /// Tells whether a file is still the one that was looked at: its size, and when its content was last changed. Not
 /// when it was last renamed, linked or removed, which changes nothing. That the watched tree writes it is told
@@ -94,6 +109,24 @@ impl Images {
         if let Some(image) = self.seen.remove(&identity).and_then(|seen| seen.image) {
             self.free_cookies.extend(image.cookies);
         }
+    }
+
+    /// Whether the file has probes that are to be attached once more; then it has them no longer. Not again within
+    /// [`ATTACHED_LONG_ENOUGH`]: who takes them out as fast as we put them in is dark.
+    pub(crate) fn is_to_be_attached_again(&mut self, path: &Path) -> bool {
+        let Some((_, metadata)) = open_path(path) else {
+            return false;
+        };
+        let identity = (metadata.dev(), metadata.ino());
+        let old_enough = |seen: &Seen| seen.attached.elapsed() >= ATTACHED_LONG_ENOUGH;
+        let is_due = self
+            .seen
+            .get(&identity)
+            .is_some_and(|seen| seen.image.is_some() && old_enough(seen));
+        if is_due {
+            self.forget(identity);
+        }
+        is_due
     }
 
     /// A number for a function: one that was never used while there are any, else the one freed first, as calls
@@ -133,8 +166,7 @@ impl Images {
             return Ok(ImageReport::Nothing);
         }
         self.forget(identity);
-        let image = None;
-        self.seen.insert(identity, Seen { version, image });
+        self.seen.insert(identity, Seen::new(version, None));
         let plan = match self.finding(&file, &metadata, capabilities) {
             Finding::Nothing => return Ok(ImageReport::Nothing),
             Finding::Blind(reason) => return Ok(self.note_blind(name, reason)),
@@ -142,8 +174,7 @@ impl Images {
         };
         let image = self.attach(skeleton, capabilities, &file, name, plan)?;
         let count = image.functions.len();
-        let image = Some(image);
-        self.seen.insert(identity, Seen { version, image });
+        self.seen.insert(identity, Seen::new(version, Some(image)));
         Ok(ImageReport::Attached(count))
     }
 

@@ -236,6 +236,21 @@ impl Sensor {
             .map(|_| ())
     }
 
+    /// Attaches the probes of a process's files once more: they carried its plaintext, and carry it no more. A process
+    /// can take probes out of its own memory; the kernel puts them back when they are attached anew.
+    ///
+    /// # Errors
+    /// The kernel refused an attachment.
+    pub fn attach_again(&mut self, pid: u32) -> Result<(), ProbeError> {
+        for image in process::executable_images(pid) {
+            if self.images.is_to_be_attached_again(&image) {
+                let name = std::fs::read_link(&image).unwrap_or_else(|_| image.clone());
+                self.consider_image(&image, &name)?;
+            }
+        }
+        Ok(())
+    }
+
     /// Waits up to `timeout` for records, or for `or_readable`, attaches to new images, and hands on the
     /// records that are due, in the order of their times.
     ///

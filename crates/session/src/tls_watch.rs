@@ -1,14 +1,17 @@
 //! Which TLS connections of the tree are read and which are dark.
 //!
-//! A connection is known by its first bytes, and is read once some object's plaintext is known to travel
-//! over it. One that has carried data for a while without that is dark: it is reported with the server's
-//! name, so that silence is never taken for quiet. A connection may turn out to be read later; the last
-//! report of a socket holds.
+//! A connection is known by its first bytes, and is read once plaintext of it has been seen. One that has
+//! carried data for a while without that is dark: it is reported with the server's name, so that silence is
+//! never taken for quiet. So is one of which only part is seen: what was sent is held against the plaintext,
+//! as a probe may be gone from one process (which may take it out of its own memory) or from all. A connection
+//! may turn out to be read later; the last report of a socket holds.
 
 use std::collections::HashMap;
 
 use agentsight_decode::tls_hello::{self, ClientHello};
-use agentsight_model::{Event, EventBody, KTime, ProcessKey, SocketId, TlsConnection};
+use agentsight_model::{
+    Direction, Event, EventBody, KTime, Payload, ProcessKey, SocketId, StreamKey, TlsConnection,
+};
 
 /// Time that plaintext has to show up.
 const PATIENCE_NS: u64 = 700_000_000;
@@ -17,6 +20,14 @@ const PATIENCE_NS: u64 = 700_000_000;
 /// must count. A longer handshake (with a certificate of the client) is taken for data: without a function
 /// that carried it the connection cannot be read all the same.
 const HANDSHAKE_BYTES: u64 = 100;
+/// The same of a connection whose TLS object is known: only its handshake was seen, so that what is not read
+/// may be a certificate of the client.
+const LONG_HANDSHAKE_BYTES: u64 = 16 << 10;
+/// What TLS may add to each piece of plaintext: a record's head, nonce, tag and padding, twice (TLS 1.0 sends the
+/// first byte apart).
+const RECORD_OVERHEAD_BYTES: u64 = 128;
+/// Bytes beyond all that that may be sent without plaintext: handshakes after the handshake, session tickets.
+const UNREAD_BYTES: u64 = 16 << 10;
 /// How a QUIC packet with a long header begins (RFC 9000 section 17.2).
 const QUIC_LONG_HEADER: u8 = 0xc0;
 /// Why a QUIC connection is dark.
@@ -31,14 +42,49 @@ struct Connection {
     hello: ClientHello,
     hello_bytes: u64,
     is_quic: bool,
+    /// Whether its TLS object is known.
+    is_bound: bool,
     is_read: bool,
     is_reported_dark: bool,
+    sent: Plaintext,
+    /// What the socket had sent when it was last asked.
+    sent_bytes: u64,
+}
+
+/// Plaintext that was seen.
+#[derive(Clone, Copy, Debug, Default)]
+struct Plaintext {
+    bytes: u64,
+    pieces: u64,
+}
+
+impl Plaintext {
+    fn add(&mut self, other: Self) {
+        self.bytes = self.bytes.saturating_add(other.bytes);
+        self.pieces = self.pieces.saturating_add(other.pieces);
+    }
+
+    /// The most that it may take on the wire.
+    fn on_the_wire(self) -> u64 {
+        let overhead = self.pieces.saturating_mul(RECORD_OVERHEAD_BYTES);
+        self.bytes.saturating_add(overhead)
+    }
+}
+
+/// A TLS object.
+#[derive(Debug, Default)]
+struct Object {
+    socket: Option<SocketId>,
+    /// Plaintext whose socket was not known yet.
+    sent: Plaintext,
+    is_read: bool,
 }
 
 /// The TLS connections of one session.
 #[derive(Debug, Default)]
 pub struct TlsWatch {
     connections: HashMap<SocketId, Connection>,
+    objects: HashMap<StreamKey, Object>,
 }
 
 impl TlsWatch {
@@ -64,24 +110,83 @@ impl TlsWatch {
                 is_quic: bytes
                     .first()
                     .is_some_and(|first| first & QUIC_LONG_HEADER == QUIC_LONG_HEADER),
+                is_bound: false,
                 is_read: false,
                 is_reported_dark: false,
+                sent: Plaintext::default(),
+                sent_bytes: 0,
             },
         );
     }
 
-    /// Plaintext of the socket is seen.
-    pub fn is_read(&mut self, time: KTime, socket: SocketId, out: &mut Vec<Event>) {
-        if let Some(connection) = self.connections.get_mut(&socket)
-            && !connection.is_read
-        {
-            connection.is_read = true;
-            out.push(report(connection, socket, time, None));
+    /// The object's plaintext travels over the socket.
+    pub fn bound(
+        &mut self,
+        time: KTime,
+        stream: StreamKey,
+        socket: SocketId,
+        out: &mut Vec<Event>,
+    ) {
+        let Some(object) = self.object(stream) else {
+            return;
+        };
+        object.socket = Some(socket);
+        let sent = std::mem::take(&mut object.sent);
+        let is_read = std::mem::take(&mut object.is_read);
+        if let Some(connection) = self.connections.get_mut(&socket) {
+            connection.is_bound = true;
+            credit(connection, socket, time, sent, is_read, out);
         }
     }
 
-    /// The socket has sent so much by now, and no plaintext of it is known. `reason` is asked for what is
-    /// known of the process's TLS library if the connection is dark.
+    /// Plaintext was seen.
+    pub fn plaintext(&mut self, payload: &Payload, out: &mut Vec<Event>) {
+        if payload.cleartext || payload.bytes.is_empty() {
+            return;
+        }
+        let mut sent = Plaintext::default();
+        if payload.direction == Direction::Sent {
+            sent.bytes = payload.bytes.len() as u64;
+            sent.pieces = 1;
+        }
+        // Each direction of a record layer's has an object of its own; they are named by their socket.
+        let direct = SocketId(payload.stream.object);
+        let socket = if self.connections.contains_key(&direct) {
+            direct
+        } else {
+            let Some(object) = self.object(payload.stream) else {
+                return;
+            };
+            match object.socket {
+                Some(socket) => socket,
+                None => {
+                    object.sent.add(sent);
+                    object.is_read = true;
+                    return;
+                }
+            }
+        };
+        if let Some(connection) = self.connections.get_mut(&socket) {
+            credit(connection, socket, payload.time, sent, true, out);
+        }
+    }
+
+    /// The object is gone, or serves another connection from now on.
+    pub fn object_ended(&mut self, stream: StreamKey) {
+        self.objects.remove(&stream);
+    }
+
+    /// The entry of an object. Beyond the limit, unknown ones are not followed: their connections may be said to
+    /// be dark, which is the safe side.
+    fn object(&mut self, stream: StreamKey) -> Option<&mut Object> {
+        if self.objects.len() >= MAX_CONNECTIONS && !self.objects.contains_key(&stream) {
+            return None;
+        }
+        Some(self.objects.entry(stream).or_default())
+    }
+
+    /// The socket has sent so much by now. `reason` is asked for what is known of the process's TLS library if the
+    /// connection is dark. Returns whether plaintext went missing of a connection that was read.
     pub fn progress(
         &mut self,
         time: KTime,
@@ -89,12 +194,23 @@ impl TlsWatch {
         sent_bytes: u64,
         reason: impl FnOnce(ProcessKey) -> Option<String>,
         out: &mut Vec<Event>,
-    ) {
-        if let Some(connection) = self.connections.get_mut(&socket)
-            && time.since(connection.began) >= PATIENCE_NS
-        {
-            judge(connection, socket, time, sent_bytes, reason, out);
+    ) -> bool {
+        let Some(connection) = self.connections.get_mut(&socket) else {
+            return false;
+        };
+        // The plaintext of what was sent just now may be on its way: what had been sent before counts.
+        let settled_bytes = std::mem::replace(&mut connection.sent_bytes, sent_bytes);
+        if time.since(connection.began) < PATIENCE_NS {
+            return false;
         }
+        judge(
+            connection,
+            socket,
+            time,
+            (sent_bytes, settled_bytes),
+            reason,
+            out,
+        )
     }
 
     /// The socket was closed after it had sent so much.
@@ -107,33 +223,78 @@ impl TlsWatch {
         out: &mut Vec<Event>,
     ) {
         if let Some(mut connection) = self.connections.remove(&socket) {
-            judge(&mut connection, socket, time, sent_bytes, reason, out);
+            let sent = (sent_bytes, sent_bytes);
+            judge(&mut connection, socket, time, sent, reason, out);
         }
     }
 }
 
+/// Plaintext of the connection was seen.
+fn credit(
+    connection: &mut Connection,
+    socket: SocketId,
+    time: KTime,
+    sent: Plaintext,
+    is_read: bool,
+    out: &mut Vec<Event>,
+) {
+    connection.sent.add(sent);
+    if is_read && !connection.is_read {
+        connection.is_read = true;
+        out.push(report(connection, socket, time, true, None));
+    }
+}
+
+/// `sent_bytes` is what the socket has sent by now, and what it had when it was asked before. Returns whether
+/// plaintext went missing of a connection that was read.
 fn judge(
     connection: &mut Connection,
     socket: SocketId,
     time: KTime,
-    sent_bytes: u64,
+    (sent_bytes, settled_bytes): (u64, u64),
     reason: impl FnOnce(ProcessKey) -> Option<String>,
     out: &mut Vec<Event>,
-) {
-    let has_data = sent_bytes > connection.hello_bytes.saturating_add(HANDSHAKE_BYTES);
-    if connection.is_read || connection.is_reported_dark || !has_data {
-        return;
+) -> bool {
+    if connection.is_reported_dark {
+        return false;
     }
-    connection.is_reported_dark = true;
-    let reason = if connection.is_quic {
+    let handshake = if connection.is_bound {
+        LONG_HANDSHAKE_BYTES
+    } else {
+        HANDSHAKE_BYTES
+    };
+    let opening = connection.hello_bytes.saturating_add(handshake);
+    let reason = if connection.is_read {
+        let explained = opening
+            .saturating_add(connection.sent.on_the_wire())
+            .saturating_add(UNREAD_BYTES);
+        if settled_bytes <= explained {
+            return false;
+        }
+        let bytes = connection.sent.bytes;
+        Some(format!(
+            "of {settled_bytes} bytes sent, only {bytes} were seen as plaintext: the functions that carry it \
+             are not read any more"
+        ))
+    } else if sent_bytes <= opening {
+        return false;
+    } else if connection.is_quic {
         Some(QUIC.to_owned())
     } else {
         reason(connection.process)
     };
-    out.push(report(connection, socket, time, reason));
+    connection.is_reported_dark = true;
+    out.push(report(connection, socket, time, false, reason));
+    connection.is_read
 }
 
-fn report(connection: &Connection, socket: SocketId, time: KTime, reason: Option<String>) -> Event {
+fn report(
+    connection: &Connection,
+    socket: SocketId,
+    time: KTime,
+    plaintext: bool,
+    reason: Option<String>,
+) -> Event {
     Event {
         time,
         process: connection.process,
@@ -142,7 +303,7 @@ fn report(connection: &Connection, socket: SocketId, time: KTime, reason: Option
             server_name: connection.hello.server_name.clone(),
             alpn: connection.hello.alpn.clone(),
             encrypted_hello: connection.hello.is_encrypted,
-            plaintext: connection.is_read,
+            plaintext,
             reason,
         })),
     }
@@ -159,6 +320,26 @@ mod tests {
         ProcessKey {
             tgid: 1,
             start_ns: 1,
+        }
+    }
+
+    const STREAM: StreamKey = StreamKey {
+        process: ProcessKey {
+            tgid: 1,
+            start_ns: 1,
+        },
+        object: 0xabc,
+    };
+
+    fn payload(direction: Direction, bytes: usize) -> Payload {
+        Payload {
+            time: KTime(1),
+            stream: STREAM,
+            tid: 1,
+            direction,
+            cleartext: false,
+            missing_bytes: 0,
+            bytes: vec![b'x'; bytes],
         }
     }
 
@@ -212,11 +393,57 @@ mod tests {
         let mut watch = TlsWatch::default();
         let mut out = Vec::new();
         watch.began(KTime(0), process(), SOCKET, &[22, 3, 1]);
-        watch.is_read(KTime(1), SOCKET, &mut out);
-        watch.is_read(KTime(2), SOCKET, &mut out);
+        watch.plaintext(&payload(Direction::Sent, 4000), &mut out);
+        assert!(out.is_empty(), "whose it is is not known yet");
+        watch.bound(KTime(1), STREAM, SOCKET, &mut out);
+        watch.plaintext(&payload(Direction::Received, 4000), &mut out);
         watch.progress(KTime(SECOND), SOCKET, 5000, |_| None, &mut out);
         watch.ended(KTime(2 * SECOND), SOCKET, 5000, |_| None, &mut out);
         assert_eq!(states(&out), [true]);
+    }
+
+    #[test]
+    fn a_handshake_alone_is_no_plaintext() {
+        let mut watch = TlsWatch::default();
+        let mut out = Vec::new();
+        watch.began(KTime(0), process(), SOCKET, &[22, 3, 1]);
+        watch.bound(KTime(1), STREAM, SOCKET, &mut out);
+        // With a certificate of the client.
+        watch.progress(KTime(SECOND), SOCKET, 6_000, |_| None, &mut out);
+        assert!(out.is_empty());
+        watch.progress(KTime(2 * SECOND), SOCKET, 600_000, |_| None, &mut out);
+        assert_eq!(states(&out), [false]);
+    }
+
+    #[test]
+    fn a_connection_of_which_only_the_beginning_is_seen_is_dark() {
+        let mut watch = TlsWatch::default();
+        let mut out = Vec::new();
+        watch.began(KTime(0), process(), SOCKET, &[22, 3, 1]);
+        watch.bound(KTime(1), STREAM, SOCKET, &mut out);
+        for _ in 0..1000 {
+            watch.plaintext(&payload(Direction::Sent, 10), &mut out);
+        }
+        // Small pieces take many times their size.
+        let sent = 1000 * (10 + 29 + 53);
+        assert!(!watch.progress(KTime(SECOND), SOCKET, sent, |_| None, &mut out));
+        // What was sent just now may still be on its way to us.
+        assert!(!watch.progress(
+            KTime(2 * SECOND),
+            SOCKET,
+            sent + 200_000,
+            |_| None,
+            &mut out
+        ));
+        assert_eq!(states(&out), [true]);
+        assert!(watch.progress(
+            KTime(3 * SECOND),
+            SOCKET,
+            sent + 200_000,
+            |_| None,
+            &mut out
+        ));
+        assert_eq!(states(&out), [true, false]);
     }
 
     #[test]

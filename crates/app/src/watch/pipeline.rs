@@ -169,8 +169,14 @@ impl Pipeline {
     fn item(&mut self, item: Item) {
         let mut events = std::mem::take(&mut self.events);
         match item {
-            Item::Payload(payload) => self.assembler.payload(payload, &mut events),
-            Item::StreamEnded(end) => self.assembler.end(end, &mut events),
+            Item::Payload(payload) => {
+                self.tls_watch.plaintext(&payload, &mut events);
+                self.assembler.payload(payload, &mut events);
+            }
+            Item::StreamEnded(end) => {
+                self.tls_watch.object_ended(end.stream);
+                self.assembler.end(end, &mut events);
+            }
             Item::Channel(data) => self.assembler.channel(&data, &mut events),
             Item::Handshake { .. } | Item::Canary(_) => {}
             Item::Hello {
@@ -179,9 +185,12 @@ impl Pipeline {
                 socket,
                 bytes,
             } => self.tls_watch.began(time, process, socket, &bytes),
-            Item::SocketBound { time, socket, .. } => {
-                self.tls_watch.is_read(time, socket, &mut events);
-            }
+            Item::SocketBound {
+                time,
+                socket,
+                stream,
+                ..
+            } => self.tls_watch.bound(time, stream, socket, &mut events),
             Item::Event(event) => {
                 // Both end what the process had in memory, its TLS connections with it.
                 if matches!(
@@ -224,11 +233,12 @@ impl Pipeline {
         self.assembler.take_flow_verdicts()
     }
 
-    /// An open TLS connection has sent so much by now, and no plaintext of it is known.
-    pub(crate) fn unread(&mut self, time: KTime, socket: SocketId, sent_bytes: u64) {
+    /// An open TLS connection has sent so much by now. Returns whether its plaintext, which was seen, is seen no
+    /// more.
+    pub(crate) fn sent(&mut self, time: KTime, socket: SocketId, sent_bytes: u64) -> bool {
         let mut events = Vec::new();
         let images = &self.images;
-        self.tls_watch.progress(
+        let is_lost = self.tls_watch.progress(
             time,
             socket,
             sent_bytes,
@@ -238,6 +248,7 @@ impl Pipeline {
         for event in events {
             self.fact(event);
         }
+        is_lost
     }
 
     /// Takes note of a program or library with TLS code that cannot be read.

@@ -287,9 +287,9 @@ impl Watched<'_> {
     fn sweep(&mut self) -> anyhow::Result<()> {
         let mut events = Vec::new();
         let mut sockets = Vec::new();
-        let mut unread = Vec::new();
+        let mut open = Vec::new();
         self.sensor.sweep(&mut Totals {
-            unread: &mut |socket, totals| unread.push((socket, totals.sent_bytes)),
+            tls: &mut |owner, socket, totals| open.push((owner, socket, totals.sent_bytes)),
             file: &mut |owner, totals| events.push(file_totals(owner, totals)),
             socket: &mut |owner, socket, totals| {
                 sockets.extend(socket_totals(owner, socket, totals))
@@ -301,9 +301,14 @@ impl Watched<'_> {
         for (path, reason) in self.sensor.blind_images() {
             self.pipeline.blind_image(path, reason);
         }
-        for (socket, sent_bytes) in unread {
-            self.pipeline
-                .unread(clock::now(), SocketId(socket), sent_bytes);
+        for (owner, socket, sent_bytes) in open {
+            let is_lost = self
+                .pipeline
+                .sent(clock::now(), SocketId(socket), sent_bytes);
+            if is_lost {
+                let attached = self.sensor.attach_again(owner.tgid);
+                self.tolerate(attached)?;
+            }
         }
         Ok(())
     }
@@ -317,7 +322,7 @@ impl Watched<'_> {
         self.sweep()?;
         let mut sockets: Vec<Event> = Vec::new();
         self.sensor.last_sockets(&mut Totals {
-            unread: &mut |_, _| {},
+            tls: &mut |_: ProcessKey, _, _| {},
             file: &mut |_: ProcessKey, _| {},
             socket: &mut |owner, socket, totals| {
                 sockets.extend(socket_totals(owner, socket, totals))

@@ -151,3 +151,37 @@ fn quic_is_named() {
     let (_, dark) = only_finding(&recorded);
     assert!(dark["reason"].as_str().unwrap().starts_with("QUIC"));
 }
+
+#[test]
+#[ignore = "needs root"]
+fn who_takes_probes_out_of_its_memory_is_dark_and_probed_again() {
+    let talk = Talk::new(10, 40_000);
+    let mut command = vec![PYTHON.to_owned(), script("unprobe.py")];
+    command.extend([talk.server.url(), talk.ca()]);
+    command.extend(talk.bodies().iter().map(|body| text(body)));
+    let ended = talk.site.run(command).end().ok();
+    // Otherwise the test says nothing.
+    assert_eq!(ended.text().trim(), "2", "probes were found and taken out");
+    let recorded = talk.site.recorded();
+    let findings = &recorded.document.findings;
+    let dark = findings
+        .iter()
+        .find(|finding| finding.rule == "dark-tls")
+        .unwrap_or_else(|| panic!("no finding: {findings:?}"));
+    println!("{}", dark.title);
+    let [dark] = recorded.document.coverage.tls.dark_connections.as_slice() else {
+        panic!("not one dark connection");
+    };
+    let reason = dark["reason"].as_str().unwrap();
+    assert!(reason.contains("only"), "{reason}");
+    // The last one came over a connection of its own, when the probes were back.
+    let truth = talk.server.truth();
+    let last = &truth.last().unwrap().request.sha256;
+    let calls = &recorded.document.llm_calls;
+    assert!(
+        calls.iter().any(|call| call.request.body.sha256 == *last),
+        "{} calls of {}",
+        calls.len(),
+        truth.len()
+    );
+}

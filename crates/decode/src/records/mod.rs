@@ -54,6 +54,8 @@ pub enum Item {
         process: ProcessKey,
         /// The socket.
         socket: SocketId,
+        /// The TLS object whose plaintext travels over it.
+        stream: StreamKey,
     },
     /// A process began a TLS connection as its client.
     Hello {

@@ -152,6 +152,7 @@ pub(super) fn socket(
         time,
         process,
         socket: SocketId(record.socket),
+        stream: key(process, record.object),
     });
     for mut payload in object.waiting.drain(..) {
         streams.waiting_bytes = streams.waiting_bytes.saturating_sub(payload.bytes.len());

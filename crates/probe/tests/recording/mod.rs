@@ -109,7 +109,7 @@ pub fn watch_with(argv: &[&str], each_round: &dyn Fn(&Sensor)) -> Recording {
     recording.counters = sensor.control().counters().unwrap();
     let (files, sockets) = (&mut recording.files, &mut recording.sockets);
     let mut totals = Totals {
-        unread: &mut |_, _| {},
+        tls: &mut |_, _, _| {},
         file: &mut |owner, totals| {
             files.insert((owner, totals.use_id), *totals);
         },
