@@ -30,7 +30,8 @@ usage: cargo xtask COMMAND
                    and the kernels of `vm`
   test agents [AGENT[/SCENARIO]]
                    only real agents
-  gen              makes the generated sources again: crates/wire/src/generated.rs
+  gen              makes what is generated again: crates/wire/src/generated.rs and pages of
+                   docs/reference
   vm [--accept] [KERNEL..]
                    the product on stock Debian kernels in QEMU: 5.10, 6.1, 6.12, 7; writes
                    docs/reference/kernels.md; --accept takes what the verifier did as the new limits
@@ -45,13 +46,19 @@ usage: cargo xtask COMMAND
                    which releases of agents can be read: writes docs/reference/tls.md
 ";
 
-/// The Rust mirror of the wire records, from the BTF of the kernel programs.
+/// The Rust mirror of the wire records, from the BTF of the kernel programs, and the pages about rules.
 fn generate() -> Result<(), Failure> {
-    run::step(
-        run::cargo()
-            .args(["test", "-p", "agentsight-bpf", "--test", "wire_layout"])
-            .env("AGENTSIGHT_WRITE_GENERATED", "1"),
-    )
+    for (package, test) in [
+        ("agentsight-bpf", "wire_layout"),
+        ("agentsight-policy", "documents"),
+    ] {
+        run::step(
+            run::cargo()
+                .args(["test", "-p", package, "--test", test])
+                .env("AGENTSIGHT_WRITE_GENERATED", "1"),
+        )?;
+    }
+    Ok(())
 }
 
 fn main() -> ExitCode {

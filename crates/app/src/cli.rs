@@ -5,6 +5,8 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 
+use crate::rules::RuleFiles;
+
 /// Where sessions are kept unless said otherwise: owned by root, not writable by the agent's user.
 pub(crate) const DEFAULT_STORE: &str = "/var/lib/agentsight";
 
@@ -35,6 +37,9 @@ pub(crate) enum Command {
     Events(EventsArgs),
     /// Check that the recorded sessions are as they were written
     Verify(VerifyArgs),
+    /// List, check and test the rules by which sessions are judged
+    #[command(subcommand)]
+    Rules(RulesCommand),
     /// Say what this kernel offers, and what that means
     Doctor(DoctorArgs),
     /// Look for TLS functions in programs and libraries
@@ -157,6 +162,66 @@ pub(crate) enum TlsCommand {
         #[arg(long)]
         json: bool,
     },
+}
+
+/// Which rules are in force.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct RuleArgs {
+    /// Rules of your own: a file, or a directory of `.yaml` files. They replace rules of the default pack
+    /// that have the same id
+    #[arg(long, value_name = "PATH")]
+    pub(crate) rules: Vec<PathBuf>,
+    /// Leave the rules out that come with AgentSight
+    #[arg(long)]
+    pub(crate) no_default_rules: bool,
+}
+
+impl RuleArgs {
+    pub(crate) fn files(&self) -> RuleFiles {
+        RuleFiles {
+            paths: self.rules.clone(),
+            default_pack: !self.no_default_rules,
+        }
+    }
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum RulesCommand {
+    /// List the rules that are in force
+    List {
+        #[command(flatten)]
+        rules: RuleArgs,
+        /// As JSON, with everything that is known of each
+        #[arg(long)]
+        json: bool,
+    },
+    /// Check rule files: says what is wrong, where, and what may have been meant
+    Check {
+        /// Files and directories; the default pack if none is given
+        #[arg(value_name = "PATH")]
+        paths: Vec<PathBuf>,
+        /// As JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Run the tests that are in rule files, or try rules on a recorded session
+    Test(RulesTestArgs),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct RulesTestArgs {
+    #[command(flatten)]
+    pub(crate) store: StoreArgs,
+    /// Files and directories; the default pack if none is given
+    #[arg(value_name = "PATH")]
+    pub(crate) paths: Vec<PathBuf>,
+    /// Instead of the tests: what all rules would have found in this session (an id, the beginning of one,
+    /// or `last`)
+    #[arg(long, value_name = "SESSION")]
+    pub(crate) session: Option<String>,
+    /// As JSON
+    #[arg(long)]
+    pub(crate) json: bool,
 }
 
 #[derive(Debug, Args)]

@@ -24,6 +24,7 @@ mod cli;
 mod commands;
 mod failure;
 mod report;
+mod rules;
 mod terminal;
 mod watch;
 
@@ -42,6 +43,7 @@ fn main() -> ExitCode {
         Command::Show(arguments) => commands::show::run(&arguments),
         Command::Events(arguments) => commands::events::run(&arguments),
         Command::Verify(arguments) => commands::verify::run(&arguments),
+        Command::Rules(command) => commands::rules::run(&command),
         Command::Doctor(arguments) => commands::doctor::run(&arguments),
         Command::Tls(TlsCommand::Inspect { file, json }) => commands::tls::inspect(&file, json),
         Command::Demo(arguments) => commands::demo::run(&arguments),

@@ -48,6 +48,8 @@ const KINDS: &[&str] = &[
     "a2a.call",
     "rpc.call",
     "channel.end",
+    "finding",
+    "policy",
 ];
 
 /// The number of an event kind. Kinds without a number are [`Kind::OTHER`].

@@ -7,8 +7,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     ChannelEnd, Container, DropReason, EventClass, FileAttributes, FileLink, FileMap, FilePass,
-    FileTruncate, IpcPipe, KTime, KernelAct, LlmCall, LlmContent, LlmSources, Loss, ModelPrice,
-    NetworkDns, NetworkSocket, NetworkUnix, ProcessCredentials, ProcessKey, ProcessSignal,
+    FileTruncate, Finding, IpcPipe, KTime, KernelAct, LlmCall, LlmContent, LlmSources, Loss, ModelPrice,
+    NetworkDns, NetworkSocket, NetworkUnix, PolicyState, ProcessCredentials, ProcessKey, ProcessSignal,
     ProcessTrace, RpcCall, SocketId, WallClock,
 };
 
@@ -160,6 +160,12 @@ pub enum EventBody {
     /// Something was lost, and how much.
     #[serde(rename = "loss")]
     Loss(Loss),
+    /// A rule has found something.
+    #[serde(rename = "finding")]
+    Finding(Box<Finding>),
+    /// Rules came into force, or the session has ended under them.
+    #[serde(rename = "policy")]
+    Policy(Box<PolicyState>),
 }
 
 impl EventBody {
@@ -210,6 +216,8 @@ impl EventBody {
             Self::TlsConnection(_) => "tls.connection",
             Self::StreamEnd(_) => "stream.end",
             Self::Loss(_) => "loss",
+            Self::Finding(_) => "finding",
+            Self::Policy(_) => "policy",
         }
     }
 }

@@ -15,6 +15,7 @@
 mod acts;
 pub mod document;
 mod event;
+mod finding;
 mod ids;
 mod llm;
 mod loss;
@@ -32,6 +33,7 @@ pub use event::{
     ProcessExec, ProcessExit, ProcessFork, ProcessSeen, ResourceUse, SessionEnd, SessionStart,
     StreamEnd, TlsConnection, Truncated,
 };
+pub use finding::{Evidence, Finding, PolicyState, Severity, SeverityError};
 pub use ids::{KTime, ProcessKey, ProcessKeyError, SocketId, WallClock};
 pub use llm::{
     BodyInfo, ContentPiece, ContentRefs, ContentSource, LlmCall, LlmContent, LlmError, LlmRequest,

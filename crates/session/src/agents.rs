@@ -66,16 +66,23 @@ pub(crate) struct Identity {
 
 /// Names the agent that a program is.
 pub(crate) fn identify(exec: &ExecRecord) -> Identity {
-    let script = script_of(&exec.argv);
-    let candidates: Vec<&str> = [
-        Some(exec.exe.path.as_str()),
-        script,
-        Some(exec.filename.as_str()),
-    ]
-    .into_iter()
-    .flatten()
-    .filter(|path| !path.is_empty())
-    .collect();
+    identify_program(&exec.exe.path, &exec.filename, &exec.argv)
+}
+
+/// The name of the agent that a program is, if a profile knows it.
+#[must_use]
+pub fn known_agent(exe: &str, filename: &str, argv: &[String]) -> Option<String> {
+    let identity = identify_program(exe, filename, argv);
+    identity.known.then_some(identity.name)
+}
+
+fn identify_program(exe: &str, filename: &str, argv: &[String]) -> Identity {
+    let script = script_of(argv);
+    let candidates: Vec<&str> = [Some(exe), script, Some(filename)]
+        .into_iter()
+        .flatten()
+        .filter(|path| !path.is_empty())
+        .collect();
     for profile in PARSED.iter() {
         let matched = candidates.iter().any(|path| {
             profile.programs.iter().any(|name| name == file_name(path))
@@ -93,8 +100,8 @@ pub(crate) fn identify(exec: &ExecRecord) -> Identity {
         }
     }
     // Under which name it was started says more than what the name leads to: `sh`, and not `dash`.
-    let started_as = Some(exec.filename.as_str()).filter(|name| !name.is_empty());
-    let own = script.or(started_as).unwrap_or(&exec.exe.path);
+    let started_as = Some(filename).filter(|name| !name.is_empty());
+    let own = script.or(started_as).unwrap_or(exe);
     Identity {
         name: file_name(own).to_owned(),
         version: None,

@@ -39,6 +39,7 @@ mod tls_watch;
 mod tool;
 mod yaml;
 
+pub use agents::known_agent;
 pub use assembler::{Assembler, AssemblerOptions, FlowVerdict};
 pub use contents::Deduplicator;
 pub use graph::{GraphLimits, SessionGraph};

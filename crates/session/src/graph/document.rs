@@ -92,7 +92,10 @@ pub(super) fn build(graph: &SessionGraph) -> SessionDocument {
         actions: acted.actions,
         agents,
         messages: called.messages,
-        findings: graph.tls_connections.findings(&program, &text),
+        findings: {
+            let dark = graph.tls_connections.findings(&program, &text);
+            graph.findings.listed(clock).chain(dark).collect()
+        },
         coverage: Coverage {
             tls: TlsCoverage {
                 wire_bytes: graph.tls_connections.wire_bytes(),

@@ -13,6 +13,7 @@ mod calls;
 mod costs;
 mod document;
 mod files;
+mod findings;
 mod network;
 mod processes;
 mod prompts;
@@ -37,6 +38,7 @@ use calls::CallLog;
 pub(crate) use calls::value_bytes;
 use files::FileTable;
 pub(crate) use files::NameRecord;
+use findings::FindingTable;
 use network::NetworkTable;
 pub(crate) use network::{Endpoint, NetworkKind};
 pub(crate) use processes::{ExecRecord, ProcessRecord, ProcessTable};
@@ -85,6 +87,7 @@ pub struct SessionGraph {
     rpc: RpcLog,
     tls: TlsCoverage,
     tls_connections: TlsTable,
+    findings: FindingTable,
     losses: BTreeMap<EventClass, BTreeMap<DropReason, u64>>,
 }
 
@@ -152,6 +155,9 @@ impl SessionGraph {
                         .insert(container.cgroup, Container::clone(container));
                 }
             }
+            EventBody::Finding(finding) => self.findings.found(time, process, finding, budget),
+            // Which rules were in force is for whoever reads the ledger.
+            EventBody::Policy(_) => {}
             body @ (EventBody::ProcessSignal(_)
             | EventBody::ProcessTrace(_)
             | EventBody::ProcessCredentials(_)
