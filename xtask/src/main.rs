@@ -9,6 +9,7 @@
 mod agents;
 mod bench;
 mod demo;
+mod eval_rules;
 mod eval_tls;
 mod failure;
 mod fuzz;
@@ -42,6 +43,7 @@ usage: cargo xtask COMMAND
   bench decode     how fast bytes become exchanges and conversations, and what they allocate
   fuzz [TARGET] [--seconds N]
                    the fuzz targets of `fuzz/`, or one of them, N seconds each (60)
+  eval rules       how well the default pack finds attacks: writes docs/reference/rules-eval.md
   eval tls [--releases N] [--only PROGRAM]
                    which releases of agents can be read: writes docs/reference/tls.md
 ";
@@ -75,6 +77,7 @@ fn main() -> ExitCode {
         ["vm", arguments @ ..] => vm::run(arguments),
         ["bench", options @ ..] => bench::run(options),
         ["fuzz", options @ ..] => fuzz::run(options),
+        ["eval", "rules"] => eval_rules::run(),
         ["eval", "tls", options @ ..] => eval_tls::run(options),
         ["eval", "tls-inspect", agentsight, file] => {
             eval_tls::inspect_and_measure(agentsight, file)

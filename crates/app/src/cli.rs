@@ -5,7 +5,10 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 
+use agentsight_model::Severity;
+
 use crate::rules::RuleFiles;
+use crate::sinks::DEFAULT_SOCKET;
 
 /// Where sessions are kept unless said otherwise: owned by root, not writable by the agent's user.
 pub(crate) const DEFAULT_STORE: &str = "/var/lib/agentsight";
@@ -13,7 +16,7 @@ pub(crate) const DEFAULT_STORE: &str = "/var/lib/agentsight";
 const EXIT_CODES: &str = "\
 Exit codes: 0 success, 1 failure, 2 usage, 3 missing privilege, 4 unsupported kernel.
 `run` ends with the exit code of the command it watched (128 + n if signal n ended it, 127 if it was \
-not found, 126 if it could not be run).";
+not found, 126 if it could not be run), or with 5 if --fail-on asks for it.";
 
 /// See what AI agents really do on this machine.
 #[derive(Debug, Parser)]
@@ -77,6 +80,30 @@ pub(crate) struct WatchArgs {
     /// Print no report at the end
     #[arg(long, short)]
     pub(crate) quiet: bool,
+    #[command(flatten)]
+    pub(crate) rules: RuleArgs,
+    #[command(flatten)]
+    pub(crate) findings: FindingArgs,
+}
+
+/// What to do with what rules find.
+#[derive(Clone, Debug, Default, Args)]
+pub(crate) struct FindingArgs {
+    /// End with exit code 5 if there is a finding of at least this severity: info, low, medium, high, critical
+    #[arg(long, value_name = "SEVERITY")]
+    pub(crate) fail_on: Option<Severity>,
+    /// Print findings as they come even if a program uses the whole terminal, or with --quiet
+    #[arg(long)]
+    pub(crate) findings_live: bool,
+    /// POST each finding as JSON to this address
+    #[arg(long, value_name = "URL")]
+    pub(crate) webhook: Option<String>,
+    /// Send each finding to the system's log, or to another socket of syslog
+    #[arg(long, value_name = "SOCKET", num_args = 0..=1, require_equals = true, default_missing_value = DEFAULT_SOCKET)]
+    pub(crate) syslog: Option<PathBuf>,
+    /// Accept rules that ask to deny, kill, freeze or ask, and only alert
+    #[arg(long)]
+    pub(crate) allow_weaker: bool,
 }
 
 #[derive(Debug, Args)]
@@ -165,7 +192,7 @@ pub(crate) enum TlsCommand {
 }
 
 /// Which rules are in force.
-#[derive(Clone, Debug, Args)]
+#[derive(Clone, Debug, Default, Args)]
 pub(crate) struct RuleArgs {
     /// Rules of your own: a file, or a directory of `.yaml` files. They replace rules of the default pack
     /// that have the same id

@@ -15,6 +15,8 @@ pub(crate) const USAGE: u8 = 2;
 pub(crate) const PRIVILEGE: u8 = 3;
 /// This kernel cannot do it.
 pub(crate) const KERNEL: u8 = 4;
+/// There is a finding of the severity that `--fail-on` names.
+pub(crate) const FOUND: u8 = 5;
 /// The command to watch could not be run; as shells say it.
 pub(crate) const NOT_RUNNABLE: u8 = 126;
 /// The command to watch was not found; as shells say it.

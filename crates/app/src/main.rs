@@ -25,6 +25,7 @@ mod commands;
 mod failure;
 mod report;
 mod rules;
+mod sinks;
 mod terminal;
 mod watch;
 

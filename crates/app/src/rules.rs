@@ -4,6 +4,7 @@ use std::fs;
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::SystemTime;
 
 use agentsight_policy::{Diagnostics, RuleSet, Source, default_pack};
 use anyhow::Context as _;
@@ -28,6 +29,9 @@ pub(crate) struct RuleFiles {
     pub(crate) default_pack: bool,
 }
 
+/// What tells that a file has changed.
+pub(crate) type Stamp = Vec<(PathBuf, Option<SystemTime>, u64)>;
+
 impl RuleFiles {
     /// Reads, checks and compiles all of them.
     pub(crate) fn load(&self) -> anyhow::Result<Arc<RuleSet>> {
@@ -44,6 +48,23 @@ impl RuleFiles {
             sources.push(read(&path)?.layer(USER_LAYER));
         }
         Ok(sources)
+    }
+
+    /// Names, times and sizes of the files, to see whether they have changed. What cannot be read is absent.
+    pub(crate) fn stamp(&self) -> Stamp {
+        let files = self.files().unwrap_or_default();
+        let stamped = files.into_iter().map(|path| {
+            let metadata = fs::metadata(&path).ok();
+            let modified = metadata
+                .as_ref()
+                .and_then(|metadata| metadata.modified().ok());
+            (
+                path,
+                modified,
+                metadata.map_or(0, |metadata| metadata.len()),
+            )
+        });
+        stamped.collect()
     }
 
     fn files(&self) -> anyhow::Result<Vec<PathBuf>> {

@@ -22,6 +22,14 @@ fn colour_wanted() -> bool {
         && std::env::var_os("TERM").is_none_or(|term| term != "dumb")
 }
 
+/// Whether a program uses the whole terminal: it reads keys as they come, and draws where it likes.
+pub(crate) fn is_taken() -> bool {
+    use nix::sys::termios::{LocalFlags, tcgetattr};
+    let stderr = io::stderr();
+    stderr.is_terminal()
+        && tcgetattr(stderr).is_ok_and(|modes| !modes.local_flags.contains(LocalFlags::ICANON))
+}
+
 /// Columns of the terminal, from `COLUMNS` or from the terminal itself.
 pub(crate) fn width() -> usize {
     std::env::var("COLUMNS")

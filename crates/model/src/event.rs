@@ -7,9 +7,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     ChannelEnd, Container, DropReason, EventClass, FileAttributes, FileLink, FileMap, FilePass,
-    FileTruncate, Finding, IpcPipe, KTime, KernelAct, LlmCall, LlmContent, LlmSources, Loss, ModelPrice,
-    NetworkDns, NetworkSocket, NetworkUnix, PolicyState, ProcessCredentials, ProcessKey, ProcessSignal,
-    ProcessTrace, RpcCall, SocketId, WallClock,
+    FileTruncate, Finding, IpcPipe, KTime, KernelAct, LlmCall, LlmContent, LlmSources, Loss,
+    ModelPrice, NetworkDns, NetworkSocket, NetworkUnix, PolicyState, ProcessCredentials,
+    ProcessKey, ProcessSignal, ProcessTrace, RpcCall, SocketId, WallClock,
 };
 
 /// One thing that happened, with its time and the process that did it.

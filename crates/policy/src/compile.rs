@@ -8,6 +8,7 @@ use std::collections::HashMap;
 
 use aho_corasick::{AhoCorasick, AhoCorasickKind};
 
+use crate::anchor;
 use crate::engine::flow::LabelSet;
 use crate::field::Field;
 use crate::kind::{KINDS, Kind, KindSet};
@@ -81,7 +82,8 @@ impl Index {
             };
             let unit = index.units.len();
             index.units.push(Unit { rule, step });
-            let anchor = step_of.matcher.anchor();
+            let of_condition = || anchor::of_condition(step_of.condition.as_ref()?);
+            let anchor = step_of.matcher.anchor().or_else(of_condition);
             index.file(unit, step_of.kinds, anchor.as_ref(), &mut pending);
         }
         index.make_automata(pending);

@@ -49,7 +49,9 @@
     )
 )]
 
+mod anchor;
 mod compile;
+pub mod corpus;
 mod diagnostic;
 mod engine;
 mod expr;

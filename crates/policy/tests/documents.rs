@@ -5,6 +5,7 @@
 use std::path::Path;
 use std::{env, fs};
 
+use agentsight_policy::corpus::{Corpus, evaluate};
 use agentsight_policy::{RuleSet, default_pack, reference};
 
 fn holds(name: &str, expected: &str) {
@@ -30,4 +31,19 @@ fn the_vocabulary_is_documented() {
 fn the_pack_is_documented() {
     let rules = RuleSet::load(default_pack()).unwrap();
     holds("rules-pack.md", &reference::pack(&rules));
+}
+
+#[test]
+fn the_corpus_is_judged_as_documented_and_well_enough() {
+    let attacks = include_str!("../corpus/attacks.yaml");
+    let benign = include_str!("../corpus/benign.yaml");
+    let corpus = Corpus::load(attacks, benign).unwrap();
+    let evaluation = evaluate(&corpus).unwrap();
+    let (found, attacks) = evaluation.attacks;
+    let (alarms, harmless) = evaluation.benign;
+    assert!(attacks >= 120 && harmless >= 120);
+    let wrong: Vec<&str> = evaluation.misjudged().collect();
+    assert!(found * 100 >= attacks * 95, "{}", wrong.join("\n"));
+    assert!(alarms * 100 <= harmless * 2, "{}", wrong.join("\n"));
+    holds("rules-eval.md", &evaluation.page());
 }

@@ -6,7 +6,7 @@ use agentsight_probe::launch::{CommandLine, RunAs};
 use agentsight_testkit::{Demo, DemoOptions, Owner};
 use anyhow::Context as _;
 
-use crate::cli::{DemoArgs, WatchArgs};
+use crate::cli::{DemoArgs, FindingArgs, RuleArgs, WatchArgs};
 use crate::terminal;
 use crate::watch::{Subject, watch};
 
@@ -35,6 +35,8 @@ pub(crate) fn run(arguments: &DemoArgs) -> anyhow::Result<ExitCode> {
         json: None,
         no_content: false,
         quiet: false,
+        rules: RuleArgs::default(),
+        findings: FindingArgs::default(),
     };
     let code = watch(&Subject::Command(line), &watch_arguments)?;
     terminal::tell(

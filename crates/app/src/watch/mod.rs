@@ -1,6 +1,7 @@
 //! Watching: from the kernel's records to the ledger, the index and the report.
 
 mod containers;
+mod judge;
 mod lineage;
 mod pipeline;
 mod settings;

@@ -9,8 +9,8 @@ use agentsight_decode::redact::OwnPattern;
 use agentsight_ledger::{LedgerError, Writer};
 use agentsight_model::document::SessionDocument;
 use agentsight_model::{
-    ClassCounters, DropReason, Event, EventBody, EventClass, KTime, LlmCall, ProcessKey,
-    SessionEnd, SessionStart, SocketId,
+    ClassCounters, DropReason, Event, EventBody, EventClass, KTime, LlmCall, PolicyState,
+    ProcessKey, SessionEnd, SessionStart, SocketId,
 };
 use agentsight_probe::KernelCounters;
 use agentsight_session::{
@@ -19,6 +19,7 @@ use agentsight_session::{
 use anyhow::Context as _;
 
 use super::containers::Containers;
+use super::judge::Judge;
 use super::lineage::Lineage;
 
 /// How often written records become visible to readers, and how often they are made to survive a power
@@ -36,6 +37,8 @@ pub(crate) struct PipelineOptions {
     pub(crate) redaction_key: [u8; 32],
     /// The user's own patterns of what is secret.
     pub(crate) own_patterns: Vec<OwnPattern>,
+    /// The rules.
+    pub(crate) judge: Judge,
 }
 
 /// Processes that have ended and whose program is remembered.
@@ -89,6 +92,7 @@ pub(crate) struct Pipeline {
     lineage: Lineage,
     writer: Writer,
     graph: SessionGraph,
+    judge: Judge,
     tls_watch: TlsWatch,
     images: Images,
     containers: Containers,
@@ -131,6 +135,7 @@ impl Pipeline {
             lineage: Lineage::default(),
             writer,
             graph: SessionGraph::default(),
+            judge: options.judge,
             tls_watch: TlsWatch::default(),
             images: Images::default(),
             containers: Containers::default(),
@@ -148,6 +153,8 @@ impl Pipeline {
             process: root,
             body: EventBody::SessionStart(Box::new(start)),
         });
+        let rules = pipeline.judge.state("loaded");
+        pipeline.policy(time, rules);
         pipeline
             .writer
             .sync()
@@ -262,11 +269,13 @@ impl Pipeline {
         if let EventBody::FileOpen(open) = &event.body {
             self.lineage.opened(event.process, open);
         }
+        self.assembler.redact_event(&mut event);
         if self.is_stuck {
             self.lose(&event.body);
+            // What cannot be written is judged and told all the same.
+            self.judge.observe(None, &event);
             return;
         }
-        self.assembler.redact_event(&mut event);
         match event.body {
             EventBody::LlmCall(call) => self.call(event.time, event.process, *call),
             _ => {
@@ -298,18 +307,39 @@ impl Pipeline {
         }
     }
 
-    /// Whether the event is in the ledger now; if not, it is counted.
+    /// Writes an event, judges it, and writes what is found. Whether the event is in the ledger now; if not,
+    /// it is counted.
     fn write(&mut self, event: &Event) -> bool {
+        let seq = self.append(event);
+        for found in self.judge.observe(seq, event) {
+            self.append(&found.into_event());
+        }
+        seq.is_some()
+    }
+
+    /// Its number in the ledger.
+    fn append(&mut self, event: &Event) -> Option<u64> {
         match self.writer.append(event) {
-            Ok(seq) => self.graph.apply(seq, event),
+            Ok(seq) => {
+                self.graph.apply(seq, event);
+                Some(seq)
+            }
             Err(error) => {
                 self.is_stuck = matches!(error, LedgerError::Io { .. });
                 self.lose(&event.body);
                 self.write_error.get_or_insert(error.into());
-                return false;
+                None
             }
         }
-        true
+    }
+
+    /// Writes down which rules are in force.
+    fn policy(&mut self, time: KTime, state: PolicyState) {
+        self.fact(Event {
+            time,
+            process: ProcessKey::default(),
+            body: EventBody::Policy(Box::new(state)),
+        });
     }
 
     /// Counts a fact that could not be written.
@@ -324,6 +354,9 @@ impl Pipeline {
 
     /// Makes what was written visible and durable, when it is time.
     pub(crate) fn tick(&mut self) {
+        if let Some(state) = self.judge.look() {
+            self.policy(agentsight_probe::clock::now(), state);
+        }
         for event in self.lineage.take() {
             self.fact(event);
         }
@@ -400,6 +433,8 @@ impl Pipeline {
             self.note(flushed);
         }
         self.record_losses(kernel, time);
+        let rules = self.judge.state("ended");
+        self.policy(time, rules);
         let counters = self.counters(kernel);
         self.fact(Event {
             time,
@@ -412,6 +447,7 @@ impl Pipeline {
         });
         let document = self.graph.document();
         let head = self.writer.close().context("failed to close the ledger")?;
+        self.judge.close();
         match self.write_error {
             Some(error) => Err(error.context("failed to write the ledger")),
             None => Ok((document, head)),

@@ -12,17 +12,19 @@ use std::time::{Duration, Instant};
 use agentsight_decode::cost::PRICE_TABLE;
 use agentsight_decode::records::{file_totals, socket_totals};
 use agentsight_model::document::SessionDocument;
-use agentsight_model::{Event, EventBody, ProcessKey, SessionStart, SocketId};
+use agentsight_model::{Event, EventBody, ProcessKey, SessionStart, Severity, SocketId};
 use agentsight_probe::launch::{self, CommandLine, RunAs, Running};
 use agentsight_probe::process::{RunningProcess, describe};
 use agentsight_probe::{ProbeError, Sensor, Totals, clock, forecast};
 use agentsight_store::{Mode, Store};
 use anyhow::Context as _;
 
+use super::judge::{self, Judge};
 use super::settings::Settings;
 use super::{Pipeline, PipelineOptions};
 use crate::cli::WatchArgs;
-use crate::failure::{FAILURE, Failure, NOT_FOUND, NOT_RUNNABLE};
+use crate::failure::{FAILURE, FOUND, Failure, NOT_FOUND, NOT_RUNNABLE};
+use crate::sinks::Sinks;
 use crate::{failure, report, terminal};
 
 /// Longest time between two looks at the rings. Bulk records do not wake us.
@@ -45,6 +47,7 @@ pub(crate) enum Subject {
 /// Watches the subject to its end, prints the report, and gives the exit code.
 pub(crate) fn watch(subject: &Subject, arguments: &WatchArgs) -> anyhow::Result<ExitCode> {
     let settings = Settings::read(arguments)?;
+    let rules = judge::load(&arguments.rules, &arguments.findings)?;
     let mut sensor = Sensor::load()?;
     let mut store = Store::open(&arguments.store.store, Mode::Write)?;
     sensor.remember_in(&arguments.store.store.join(ANALYSES));
@@ -73,8 +76,11 @@ pub(crate) fn watch(subject: &Subject, arguments: &WatchArgs) -> anyhow::Result<
     let mut start = session_start(subject, user, &sensor, !arguments.no_content);
     start.prices = settings.prices;
     let id = start.id.clone();
+    let sinks = Sinks::open(&arguments.findings, &id, &start.host)?;
+    let judging = (arguments.quiet, start.clock, sinks);
     let options = PipelineOptions {
         directory: store.session_dir(&id)?,
+        judge: Judge::new(rules, &arguments.rules, &arguments.findings, judging),
         content: !arguments.no_content,
         redaction_key: redaction_key(&arguments.store.store)?,
         own_patterns: settings.patterns,
@@ -107,8 +113,20 @@ pub(crate) fn watch(subject: &Subject, arguments: &WatchArgs) -> anyhow::Result<
         .and_then(|()| Ok(sensor.control().counters()?))
         .and_then(|counters| pipeline.end(clock::now(), root, &counters, status))
         .and_then(|(document, head)| file_away(&mut store, &document, &head).map(|()| document))
-        .and_then(|document| hand_over(&document, arguments, json));
-    conclude(outcome, recorded)
+        .and_then(|document| hand_over(&document, arguments, json).map(|()| document));
+    let failed = arguments.findings.fail_on.is_some_and(|severity| {
+        let document = recorded.as_ref().ok();
+        document.is_some_and(|document| worst(document) >= Some(severity))
+    });
+    conclude(outcome, recorded.map(|_| ()), failed)
+}
+
+/// The severity of the worst finding.
+fn worst(document: &SessionDocument) -> Option<Severity> {
+    let severities = document.findings.iter();
+    severities
+        .filter_map(|finding| finding.severity.parse().ok())
+        .max()
 }
 
 /// Puts an ended session into the index.
@@ -126,15 +144,20 @@ fn file_away(
         .context("failed to index the session; its ledger is complete")
 }
 
-/// The exit code. Watching never changes that of a command: what went wrong with the record is told.
+/// The exit code. Watching never changes that of a command, unless `--fail-on` asks for it: what went wrong
+/// with the record is told.
 fn conclude(
     outcome: anyhow::Result<Outcome>,
     recorded: anyhow::Result<()>,
+    failed: bool,
 ) -> anyhow::Result<ExitCode> {
     let outcome = outcome?;
     match (recorded, &outcome) {
         (Err(error), Outcome::Ended(_)) => terminal::tell(&failure::render(&error)),
         (recorded, _) => recorded?,
+    }
+    if failed {
+        return Ok(ExitCode::from(FOUND));
     }
     Ok(outcome.exit_code())
 }

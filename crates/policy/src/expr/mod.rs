@@ -17,7 +17,7 @@ mod lexer;
 mod parser;
 
 pub(crate) use check::{FUNCTIONS, Scope, compile};
-pub(crate) use eval::Pred;
+pub(crate) use eval::{Compare, Pred, Text, TextTest};
 
 use crate::diagnostic::Complaint;
 
