@@ -38,6 +38,8 @@ usage: cargo xtask COMMAND
                    docs/reference/kernels.md; --accept takes what the verifier did as the new limits
   bench [--pairs N] [--only WORKLOAD]
                    what watching costs: exec-burst, open-burst, tls-echo
+  bench storm [--only FLOOD]
+                   floods of programs, processes, opens, writes and connections, and what is recorded of them
   bench tls [--rounds N]
                    what a pair of SSL_write and SSL_read costs, and the locator
   bench decode     how fast bytes become exchanges and conversations, and what they allocate

@@ -42,7 +42,7 @@ mod yaml;
 pub use agents::known_agent;
 pub use assembler::{Assembler, AssemblerOptions, FlowVerdict};
 pub use contents::Deduplicator;
-pub use graph::{GraphLimits, SessionGraph};
+pub use graph::{ACTION_KINDS, GraphLimits, SessionGraph};
 pub use patterns::{MAX_PATTERNS_BYTES, parse_patterns};
 pub use prices::{MAX_PRICES_BYTES, parse_prices};
 pub use tls_watch::TlsWatch;

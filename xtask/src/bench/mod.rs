@@ -6,6 +6,7 @@
 //! time stands apart. Of the ratios of all pairs the median counts.
 
 mod server;
+mod storm;
 mod table;
 mod tls;
 pub(crate) mod workload;
@@ -78,6 +79,18 @@ pub(crate) fn run(options: &[&str]) -> Result<(), Failure> {
         ["decode"] => return decode(),
         _ => {}
     }
+    let (storm, options) = match options {
+        ["storm", options @ ..] => (Some(options), &[][..]),
+        options => (None, options),
+    };
+    let only = match storm {
+        None | Some([]) => None,
+        Some(["--only", name]) if workload::STORMS.contains(name) => Some(*name),
+        Some(_) => {
+            let names = workload::STORMS.join(", ");
+            return Err(Failure::usage(format!("--only takes one of: {names}\n")));
+        }
+    };
     let options = parse(options)?;
     setup::run(setup::Report::Missing)?;
     if !run::is_root() {
@@ -90,6 +103,9 @@ pub(crate) fn run(options: &[&str]) -> Result<(), Failure> {
         itself: env::current_exe().map_err(|error| Failure::new(format!("where am I? {error}")))?,
         scratch: Scratch::make()?,
     };
+    if storm.is_some() {
+        return storm::run(&bench, only);
+    }
     let mut results = Vec::new();
     for &name in workload::NAMES {
         if options.only.as_deref().is_some_and(|only| only != name) {

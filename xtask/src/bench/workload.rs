@@ -2,6 +2,8 @@
 
 use std::env;
 use std::fs::{self, File};
+use std::io::Write as _;
+use std::net::{Ipv4Addr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
@@ -17,7 +19,25 @@ pub(super) const TLS_ECHO: &str = "tls-echo";
 /// Every workload.
 pub(super) const NAMES: &[&str] = &["exec-burst", "open-burst", TLS_ECHO];
 
+/// Floods, for `bench storm`.
+pub(super) const STORMS: &[&str] = &[
+    "exec-storm",
+    "process-tree",
+    "open-storm",
+    "write-storm",
+    "connect-storm",
+];
+
 const EXECS: usize = 10_000;
+const STORM_WORKERS: usize = 4;
+const STORM_EXECS: usize = 100_000;
+const STORM_OPENS: usize = 1_000_000;
+const STORM_WRITES: usize = 1_000_000;
+const STORM_CONNECTS: usize = 200_000;
+const TREE_PROCESSES: usize = 10_000;
+/// Addresses to connect to: each has some 28,000 ports to connect from, which rest after use.
+const STORM_ADDRESSES: usize = 16;
+const TREE_CHILDREN: usize = 10;
 /// One burst of 50,000 is over in a tenth of a second, too short to compare: this is ten of them.
 const OPENS: usize = 500_000;
 const FILES: usize = 1_000;
@@ -56,10 +76,16 @@ pub(crate) fn run(name: &str, result_file: &str) -> Result<(), Failure> {
         "exec-burst" => |_| exec_burst(),
         "open-burst" => open_burst,
         TLS_ECHO => |_| tls_echo(),
+        "exec-storm" => |_| exec_storm(),
+        "process-tree" => |_| process_tree(),
+        "open-storm" => open_storm,
+        "write-storm" => write_storm,
+        "connect-storm" => |_| connect_storm(),
         _ => return Err(Failure::usage(format!("no such workload: {name}\n"))),
     };
     let failed = |error: std::io::Error| Failure::new(format!("{name}: {error}"));
-    let files = Files::make(name == "open-burst").map_err(failed)?;
+    let files =
+        Files::make(matches!(name, "open-burst" | "open-storm" | "write-storm")).map_err(failed)?;
     let cpu = || cpu_of(UsageWho::RUSAGE_SELF).saturating_add(children_cpu());
     let (begun, cpu_before) = (Instant::now(), cpu());
     work(&files.folder).map_err(failed)?;
@@ -79,6 +105,94 @@ fn exec_burst() -> std::io::Result<()> {
         }
     }
     Ok(())
+}
+
+/// Runs `work` in so many threads, and gives the first failure.
+fn in_threads(
+    count: usize,
+    work: impl Fn(usize) -> std::io::Result<()> + Sync,
+) -> std::io::Result<()> {
+    std::thread::scope(|scope| {
+        let threads: Vec<_> = (0..count)
+            .map(|number| {
+                let work = &work;
+                scope.spawn(move || work(number))
+            })
+            .collect();
+        threads.into_iter().try_for_each(|thread| {
+            thread
+                .join()
+                .unwrap_or_else(|_| Err(std::io::Error::other("a worker panicked")))
+        })
+    })
+}
+
+fn exec_storm() -> std::io::Result<()> {
+    in_threads(STORM_WORKERS, |_| {
+        let mut command = Command::new("/bin/true");
+        command.stdin(Stdio::null()).stdout(Stdio::null());
+        for _ in 0..STORM_EXECS / STORM_WORKERS {
+            if !command.status()?.success() {
+                return Err(std::io::Error::other("/bin/true is false"));
+            }
+        }
+        Ok(())
+    })
+}
+
+/// Shells that start shells, three levels of ten and a last one in the background, whose parents do not wait:
+/// every second process is an orphan.
+fn process_tree() -> std::io::Result<()> {
+    let leaves = TREE_PROCESSES / (TREE_CHILDREN * TREE_CHILDREN) / 2;
+    let leaf = format!("for i in $(seq {leaves}); do (/bin/true &) ; done");
+    let script = format!(
+        "for a in $(seq {TREE_CHILDREN}); do (for b in $(seq {TREE_CHILDREN}); do \
+         (setsid sh -c '{leaf}' &) ; done; wait) & done; wait"
+    );
+    let status = Command::new("sh").args(["-c", &script]).status()?;
+    // Orphans are nobody's to wait for: they are given the time to end.
+    std::thread::sleep(Duration::from_secs(5));
+    if status.success() {
+        Ok(())
+    } else {
+        Err(std::io::Error::other("the tree's root failed"))
+    }
+}
+
+fn open_storm(folder: &Path) -> std::io::Result<()> {
+    let paths: Vec<PathBuf> = (0..FILES)
+        .map(|number| folder.join(number.to_string()))
+        .collect();
+    in_threads(STORM_WORKERS, |_| {
+        for path in paths.iter().cycle().take(STORM_OPENS / STORM_WORKERS) {
+            drop(File::open(path)?);
+        }
+        Ok(())
+    })
+}
+
+fn write_storm(folder: &Path) -> std::io::Result<()> {
+    in_threads(STORM_WORKERS, |number| {
+        let mut file = File::create(folder.join(format!("written-{number}")))?;
+        for _ in 0..STORM_WRITES / STORM_WORKERS {
+            file.write_all(b"x")?;
+        }
+        Ok(())
+    })
+}
+
+fn connect_storm() -> std::io::Result<()> {
+    let listener = TcpListener::bind(("0.0.0.0", 0))?;
+    let port = listener.local_addr()?.port();
+    std::thread::spawn(move || listener.incoming().for_each(drop));
+    in_threads(STORM_WORKERS, |worker| {
+        for number in 0..STORM_CONNECTS / STORM_WORKERS {
+            let last = (worker + number * STORM_WORKERS) % STORM_ADDRESSES + 1;
+            let address = Ipv4Addr::new(127, 0, 0, u8::try_from(last).unwrap_or(1));
+            drop(TcpStream::connect((address, port))?);
+        }
+        Ok(())
+    })
 }
 
 fn open_burst(folder: &Path) -> std::io::Result<()> {

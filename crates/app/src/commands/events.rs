@@ -5,6 +5,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use agentsight_model::document::Action;
+use agentsight_session::ACTION_KINDS;
 use agentsight_store::{Mode, Store};
 use anyhow::Context as _;
 
@@ -16,36 +17,14 @@ use crate::terminal;
 /// How often a running session is looked at.
 const FOLLOW_EVERY: Duration = Duration::from_millis(500);
 
-/// The kinds of actions that sessions have.
-const KINDS: &[&str] = &[
-    "a2a.call",
-    "file.create",
-    "file.delete",
-    "file.open",
-    "file.read",
-    "file.rename",
-    "file.truncate",
-    "file.write",
-    "http.exchange",
-    "mcp.call",
-    "network.accept",
-    "network.connect",
-    "network.listen",
-    "network.send",
-    "process.exec",
-    "process.exit",
-    "process.fork",
-    "rpc.call",
-];
-
 /// A word that is no kind would find nothing, which looks as if nothing had happened.
 fn check_kind(wanted: &str) -> Result<(), Failure> {
-    if KINDS.iter().any(|kind| is_of_kind(kind, wanted)) {
+    if ACTION_KINDS.iter().any(|kind| is_of_kind(kind, wanted)) {
         return Ok(());
     }
     Err(
         Failure::new(format!("no kind of action is called `{wanted}`"), USAGE)
-            .hint(format!("the kinds are: {}", KINDS.join(", "))),
+            .hint(format!("the kinds are: {}", ACTION_KINDS.join(", "))),
     )
 }
 

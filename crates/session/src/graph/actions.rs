@@ -24,6 +24,44 @@ use crate::intent::{
     CallWords, Cause, FileLinks, FileUseKind, Intent, Judge, ProcessLinks, RequestLinks, Tree,
 };
 
+/// The kinds of actions that a session document may have.
+pub const ACTION_KINDS: &[&str] = &[
+    "a2a.call",
+    "file.chmod",
+    "file.create",
+    "file.delete",
+    "file.link",
+    "file.mmap",
+    "file.open",
+    "file.pass",
+    "file.read",
+    "file.rename",
+    "file.truncate",
+    "file.write",
+    "http.exchange",
+    "ipc.pipe",
+    "kernel.bpf",
+    "kernel.io_uring",
+    "kernel.module",
+    "kernel.mount",
+    "kernel.namespace",
+    "mcp.call",
+    "network.accept",
+    "network.connect",
+    "network.dns",
+    "network.listen",
+    "network.send",
+    "network.socket",
+    "network.unix",
+    "process.credentials",
+    "process.exec",
+    "process.exit",
+    "process.fork",
+    "process.ptrace",
+    "process.signal",
+    "rpc.call",
+];
+
 /// The actions, and for each tool call the ids of its own.
 #[derive(Debug, Default)]
 pub(super) struct Acted {
@@ -490,5 +528,44 @@ fn action_id(seq: u64, kind: &str, repeats: u64) -> String {
     match repeats {
         0 => format!("{verb}-{seq}"),
         _ => format!("{verb}-{seq}.{repeats}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::ACTION_KINDS;
+    use agentsight_model::Event;
+
+    /// Kinds of events that are no actions, or whose actions have other names.
+    const OTHER_EVENTS: &[&str] = &[
+        "channel.end",
+        "container",
+        "file.use",
+        "finding",
+        "llm.call",
+        "llm.message",
+        "llm.sources",
+        "loss",
+        "network.close",
+        "policy",
+        "process.seen",
+        "session.end",
+        "session.start",
+        "stream.end",
+        "tls.connection",
+    ];
+
+    #[test]
+    fn every_event_is_an_action_or_said_to_be_none() {
+        let json = r#"{"time":0,"actor":"1.1","kind":"no such kind"}"#;
+        let message = serde_json::from_str::<Event>(json).unwrap_err().to_string();
+        let (_, list) = message.split_once("expected").unwrap();
+        for kind in list.split('`').skip(1).step_by(2) {
+            assert!(
+                ACTION_KINDS.contains(&kind) || OTHER_EVENTS.contains(&kind),
+                "`{kind}` is neither in ACTION_KINDS nor in OTHER_EVENTS"
+            );
+        }
+        assert!(ACTION_KINDS.is_sorted());
     }
 }

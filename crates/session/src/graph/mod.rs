@@ -32,6 +32,7 @@ use agentsight_model::{
     SessionStart, StreamEnd,
 };
 
+pub use actions::ACTION_KINDS;
 use acts::ActTable;
 use budget::Budget;
 use calls::CallLog;
