@@ -469,6 +469,21 @@ static __always_inline void call_returned(struct pt_regs *regs, long ret)
 	}
 }
 
+#define SIGPIPE 13
+#define SIGXFSZ 25
+#define SEND_SIG_NOINFO 0 /* of the current process; since 7.x, also those of kill() */
+#define SEND_SIG_PRIV 1 /* of the kernel */
+
+/* `info` may be one of the above and no address. Codes above 0 are the kernel's. */
+static __always_inline bool is_of_kernel(int signal, struct kernel_siginfo *info,
+					 struct task_struct *target, u32 tgid)
+{
+	if ((u64)info == SEND_SIG_NOINFO)
+		return (signal == SIGPIPE || signal == SIGXFSZ) &&
+		       BPF_CORE_READ(target, tgid) == tgid;
+	return (u64)info == SEND_SIG_PRIV || BPF_CORE_READ(info, si_code) > 0;
+}
+
 /* A signal of one process to another, or to itself by kill(); not those of the kernel. */
 static __always_inline void signal_generated(int signal, struct kernel_siginfo *info,
 					     struct task_struct *target)
@@ -480,8 +495,7 @@ static __always_inline void signal_generated(int signal, struct kernel_siginfo *
 	long n;
 
 	actor.scope = scope_of(actor.tgid);
-	/* SEND_SIG_NOINFO and SEND_SIG_PRIV are no addresses; codes above 0 are the kernel's. */
-	if (!actor.scope || !signal || (u64)info <= 2 || BPF_CORE_READ(info, si_code) > 0)
+	if (!actor.scope || !signal || is_of_kernel(signal, info, target, actor.tgid))
 		return;
 	s = scratch();
 	if (!s)

@@ -59,6 +59,17 @@ static __always_inline u64 kernel_name_append(struct scratch *s, u64 at, const s
 	return at + n;
 }
 
+/* The name in a request's own part: a pointer to it, or since 7.0 a structure that begins with one. */
+#define FILENAME_OF(type, own, field)                                                              \
+	({                                                                                         \
+		struct filename *filename = NULL;                                                  \
+		u64 offset = bpf_core_field_exists(struct type, field)                             \
+				     ? bpf_core_field_offset(struct type, field)                   \
+				     : bpf_core_field_offset(struct type##___delayed, field);      \
+		bpf_probe_read_kernel(&filename, sizeof(filename), (void *)(own) + offset);        \
+		filename;                                                                          \
+	})
+
 /*
  * Appends the names of a request that has one or two.
  * VERIFIER: a request's own part lies where `cmd` is; a kernel in which a field has another form is not asked.
@@ -75,36 +86,36 @@ static __always_inline u64 request_names(struct scratch *s, u64 at, const struct
 		const struct io_open *op = own;
 
 		return kernel_name_append(s, at, actor, &rec->name, BPF_CORE_READ(op, dfd),
-					  BPF_CORE_READ(op, filename), flags);
+					  FILENAME_OF(io_open, own, filename), flags);
 	}
 	case URING_UNLINKAT: {
 		const struct io_unlink *op = own;
 
 		return kernel_name_append(s, at, actor, &rec->name, BPF_CORE_READ(op, dfd),
-					  BPF_CORE_READ(op, filename), flags);
+					  FILENAME_OF(io_unlink, own, filename), flags);
 	}
 	case URING_MKDIRAT: {
 		const struct io_mkdir *op = own;
 
 		return kernel_name_append(s, at, actor, &rec->name, BPF_CORE_READ(op, dfd),
-					  BPF_CORE_READ(op, filename), flags);
+					  FILENAME_OF(io_mkdir, own, filename), flags);
 	}
 	case URING_RENAMEAT: {
 		const struct io_rename *op = own;
 
 		at = kernel_name_append(s, at, actor, &rec->name, BPF_CORE_READ(op, old_dfd),
-					BPF_CORE_READ(op, oldpath), flags);
+					FILENAME_OF(io_rename, own, oldpath), flags);
 		return kernel_name_append(s, at, actor, &rec->other, BPF_CORE_READ(op, new_dfd),
-					  BPF_CORE_READ(op, newpath), flags);
+					  FILENAME_OF(io_rename, own, newpath), flags);
 	}
 	case URING_SYMLINKAT:
 	case URING_LINKAT: {
 		const struct io_link *op = own;
 
 		at = kernel_name_append(s, at, actor, &rec->name, BPF_CORE_READ(op, old_dfd),
-					BPF_CORE_READ(op, oldpath), flags);
+					FILENAME_OF(io_link, own, oldpath), flags);
 		return kernel_name_append(s, at, actor, &rec->other, BPF_CORE_READ(op, new_dfd),
-					  BPF_CORE_READ(op, newpath), flags);
+					  FILENAME_OF(io_link, own, newpath), flags);
 	}
 	}
 	return at;
@@ -112,7 +123,8 @@ static __always_inline u64 request_names(struct scratch *s, u64 at, const struct
 
 static __always_inline bool has_names(u8 code)
 {
-	if (!bpf_core_field_exists(struct io_open, filename))
+	if (!bpf_core_field_exists(struct io_open, filename) &&
+	    !bpf_core_field_exists(struct io_open___delayed, filename))
 		return false;
 	return code == URING_OPENAT || code == URING_OPENAT2 ||
 	       (code >= URING_RENAMEAT && code <= URING_LINKAT);
