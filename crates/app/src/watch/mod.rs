@@ -1,5 +1,6 @@
 //! Watching: from the kernel's records to the ledger, the index and the report.
 
+mod canary;
 mod containers;
 mod judge;
 mod lineage;

@@ -18,6 +18,7 @@ use agentsight_session::{
 };
 use anyhow::Context as _;
 
+use super::canary::{self, Canary};
 use super::containers::Containers;
 use super::judge::Judge;
 use super::lineage::Lineage;
@@ -96,6 +97,9 @@ pub(crate) struct Pipeline {
     tls_watch: TlsWatch,
     images: Images,
     containers: Containers,
+    canary: Canary,
+    /// Findings of our own.
+    findings: u64,
     /// Records lost in user space, by class and reason.
     lost: BTreeMap<(EventClass, DropReason), u64>,
     reported_losses: BTreeMap<(EventClass, DropReason), u64>,
@@ -139,6 +143,8 @@ impl Pipeline {
             tls_watch: TlsWatch::default(),
             images: Images::default(),
             containers: Containers::default(),
+            canary: Canary::new(now),
+            findings: 0,
             lost: BTreeMap::new(),
             reported_losses: BTreeMap::new(),
             last_flush: now,
@@ -185,7 +191,8 @@ impl Pipeline {
                 self.assembler.end(end, &mut events);
             }
             Item::Channel(data) => self.assembler.channel(&data, &mut events),
-            Item::Handshake { .. } | Item::Canary(_) => {}
+            Item::Canary(number) => self.canary.heard(number),
+            Item::Handshake { .. } => {}
             Item::Hello {
                 time,
                 process,
@@ -256,6 +263,19 @@ impl Pipeline {
             self.fact(event);
         }
         is_lost
+    }
+
+    /// The number with which the canary is to sing, if it is time; and it is told if it was not heard.
+    pub(crate) fn canary(&mut self, now: Instant, time: KTime, root: ProcessKey) -> Option<u32> {
+        if let Some(change) = self.canary.check(now) {
+            self.findings = self.findings.saturating_add(1);
+            self.fact(Event {
+                time,
+                process: root,
+                body: canary::finding(change, time, self.findings),
+            });
+        }
+        self.canary.song(now)
     }
 
     /// Takes note of a program or library with TLS code that cannot be read.

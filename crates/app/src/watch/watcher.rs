@@ -90,6 +90,7 @@ pub(crate) fn watch(subject: &Subject, arguments: &WatchArgs) -> anyhow::Result<
     let mut session = Watched {
         sensor: &mut sensor,
         pipeline: &mut pipeline,
+        root,
         last_sweep: Instant::now(),
         warned: false,
     };
@@ -214,6 +215,7 @@ fn not_runnable(argv: &[OsString], error: &std::io::Error) -> anyhow::Error {
 struct Watched<'a> {
     sensor: &'a mut Sensor,
     pipeline: &'a mut Pipeline,
+    root: ProcessKey,
     last_sweep: Instant,
     warned: bool,
 }
@@ -279,6 +281,12 @@ impl Watched<'_> {
             self.sweep()?;
             let counters = self.sensor.control().counters()?;
             self.pipeline.record_losses(&counters, clock::now());
+        }
+        if let Some(number) = self
+            .pipeline
+            .canary(Instant::now(), clock::now(), self.root)
+        {
+            self.sensor.sing(number);
         }
         self.pipeline.tick();
         self.warn_of_write_error();
