@@ -9,12 +9,13 @@ use std::collections::HashMap;
 use aho_corasick::{AhoCorasick, AhoCorasickKind};
 
 use crate::anchor;
+use crate::engine::context::Image;
 use crate::engine::flow::LabelSet;
 use crate::field::Field;
 use crate::kind::{KINDS, Kind, KindSet};
 use crate::matcher::{Anchor, Key};
 use crate::rule::Rule;
-use crate::view::View;
+use crate::view::{View, file_name};
 
 /// Texts in one automaton up to which it is made for speed, not for size.
 const FAST_LITERALS: usize = 5_000;
@@ -26,13 +27,56 @@ pub(crate) struct Unit {
     pub(crate) step: usize,
 }
 
-/// Texts to be found in one text of an event.
+/// Texts to be found in one text.
 #[derive(Clone, Debug)]
-struct Literals {
+struct Literals<T> {
     key: Key,
     automaton: AhoCorasick,
-    /// The units that each text stands for.
-    units: Vec<Vec<usize>>,
+    /// What each text stands for.
+    units: Vec<Vec<T>>,
+}
+
+impl<T: Copy> Literals<T> {
+    /// The automaton for these texts; what they stand for, if there are too many for one.
+    fn new(key: Key, texts: Vec<(String, T)>) -> Result<Self, Vec<T>> {
+        let mut units_of: HashMap<String, Vec<T>> = HashMap::new();
+        for (text, unit) in texts {
+            units_of.entry(text).or_default().push(unit);
+        }
+        let (texts, units): (Vec<String>, Vec<Vec<T>>) = units_of.into_iter().unzip();
+        let kind = (texts.len() <= FAST_LITERALS).then_some(AhoCorasickKind::DFA);
+        let automaton = AhoCorasick::builder()
+            .kind(kind)
+            .ascii_case_insensitive(key == Key::Host)
+            .build(&texts);
+        match automaton {
+            Ok(automaton) => Ok(Self {
+                key,
+                automaton,
+                units,
+            }),
+            Err(_) => Err(units.concat()),
+        }
+    }
+
+    fn found_in(&self, text: &str, into: &mut Vec<T>) {
+        for hit in self.automaton.find_overlapping_iter(text) {
+            if let Some(units) = self.units.get(hit.pattern().as_usize()) {
+                into.extend_from_slice(units);
+            }
+        }
+    }
+}
+
+/// A unit and the family of kinds that it is filed under.
+pub(crate) type Filed = (usize, usize);
+
+/// What follows from a process's program and arguments alone. It is looked up once for each program that is
+/// started, and not for each of its events.
+#[derive(Clone, Debug, Default)]
+struct ImageIndex {
+    exes: HashMap<String, Vec<Filed>>,
+    literals: Vec<Literals<Filed>>,
 }
 
 /// The steps that look at one family of kinds.
@@ -41,9 +85,8 @@ struct Family {
     always: Vec<usize>,
     labels: Vec<(LabelSet, usize)>,
     file_labels: Vec<(LabelSet, usize)>,
-    exes: HashMap<String, Vec<usize>>,
     ports: HashMap<i64, Vec<usize>>,
-    literals: Vec<Literals>,
+    literals: Vec<Literals<usize>>,
 }
 
 /// All steps of all rules.
@@ -51,6 +94,7 @@ struct Family {
 pub(crate) struct Index {
     pub(crate) units: Vec<Unit>,
     families: Vec<Family>,
+    image: ImageIndex,
 }
 
 /// Kinds that one event may be at the same time share a family.
@@ -69,6 +113,7 @@ impl Index {
         let mut index = Self {
             units: Vec::new(),
             families: KINDS.iter().map(|_| Family::default()).collect(),
+            image: ImageIndex::default(),
         };
         let mut pending = Pending::new();
         for (rule, step) in rules
@@ -110,7 +155,8 @@ impl Index {
                 Some(Anchor::FileLabel(set)) => family.file_labels.push((*set, unit)),
                 Some(Anchor::Exe(names)) => {
                     for name in names {
-                        family.exes.entry(name.clone()).or_default().push(unit);
+                        let filed = self.image.exes.entry(name.clone()).or_default();
+                        filed.push((at, unit));
                     }
                 }
                 Some(Anchor::Port(ports)) => {
@@ -127,30 +173,50 @@ impl Index {
     }
 
     fn make_automata(&mut self, pending: Pending) {
+        let mut of_images: HashMap<Key, Vec<(String, Filed)>> = HashMap::new();
         for ((at, key), texts) in pending {
+            if matches!(key, Key::Exe | Key::Command) {
+                let filed = texts.into_iter().map(|(text, unit)| (text, (at, unit)));
+                of_images.entry(key).or_default().extend(filed);
+                continue;
+            }
             let Some(family) = self.families.get_mut(at) else {
                 continue;
             };
-            let mut units_of: HashMap<String, Vec<usize>> = HashMap::new();
-            for (text, unit) in texts {
-                units_of.entry(text).or_default().push(unit);
-            }
-            let (texts, units): (Vec<String>, Vec<Vec<usize>>) = units_of.into_iter().unzip();
-            let kind = (texts.len() <= FAST_LITERALS).then_some(AhoCorasickKind::DFA);
-            let automaton = AhoCorasick::builder()
-                .kind(kind)
-                .ascii_case_insensitive(key == Key::Host)
-                .build(&texts);
-            match automaton {
-                Ok(automaton) => family.literals.push(Literals {
-                    key,
-                    automaton,
-                    units,
-                }),
-                // Too many texts for an automaton: these rules are asked every time.
-                Err(_) => family.always.extend(units.into_iter().flatten()),
+            match Literals::new(key, texts) {
+                Ok(literals) => family.literals.push(literals),
+                // These rules are asked every time.
+                Err(units) => family.always.extend(units),
             }
         }
+        for (key, texts) in of_images {
+            match Literals::new(key, texts) {
+                Ok(literals) => self.image.literals.push(literals),
+                Err(units) => {
+                    for (at, unit) in units {
+                        if let Some(family) = self.families.get_mut(at) {
+                            family.always.push(unit);
+                        }
+                    }
+                }
+            }
+        }
+    }
+
+    /// The units that may hold for events of a process that runs this program with these arguments.
+    fn of_image(&self, image: &Image) -> Vec<Filed> {
+        let name = file_name(&image.exe);
+        let mut found = self.image.exes.get(name).cloned().unwrap_or_default();
+        for literals in &self.image.literals {
+            let text = match literals.key {
+                Key::Exe => &image.exe,
+                _ => &image.command,
+            };
+            literals.found_in(text, &mut found);
+        }
+        found.sort_unstable();
+        found.dedup();
+        found
     }
 
     /// Appends the units that may hold for the event, each at most once, in no order.
@@ -158,7 +224,8 @@ impl Index {
         let Some(first) = kinds.iter().next() else {
             return;
         };
-        let Some(family) = self.families.get(family(first)) else {
+        let at = family(first);
+        let Some(family) = self.families.get(at) else {
             return;
         };
         found.extend_from_slice(&family.always);
@@ -172,11 +239,9 @@ impl Index {
             let labelled = labelled.filter(|(set, _)| set.intersects(view.file_labels));
             found.extend(labelled.map(|(_, unit)| *unit));
         }
-        if !family.exes.is_empty()
-            && let Some(units) = family.exes.get(view.process.name())
-        {
-            found.extend_from_slice(units);
-        }
+        let of_image = view.process.image.filed(|image| self.of_image(image));
+        let own = of_image.iter().filter(|(of, _)| *of == at);
+        found.extend(own.map(|(_, unit)| *unit));
         if !family.ports.is_empty()
             && let Some(units) = family.ports.get(&view.int(Field::NetworkPort))
         {
@@ -185,18 +250,12 @@ impl Index {
         for literals in &family.literals {
             let text = match literals.key {
                 Key::Path => view.path(),
-                Key::Command => &view.process.image.command,
-                Key::Exe => &view.process.image.exe,
                 Key::Tool => view.tool.map_or("", |tool| &tool.name),
                 Key::Operation => view.operation(),
                 Key::Host => view.host(),
                 _ => &view.text(Field::UnixPath),
             };
-            for hit in literals.automaton.find_overlapping_iter(text) {
-                if let Some(units) = literals.units.get(hit.pattern().as_usize()) {
-                    found.extend_from_slice(units);
-                }
-            }
+            literals.found_in(text, found);
         }
         found.sort_unstable();
         found.dedup();

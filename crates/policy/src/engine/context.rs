@@ -1,7 +1,7 @@
 //! What the engine knows of processes and of the session, from the events before.
 
 use std::collections::{HashMap, VecDeque};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use agentsight_model::{
@@ -9,6 +9,7 @@ use agentsight_model::{
 };
 
 use super::flow::{FlowKey, LabelSet};
+use crate::compile::Filed;
 use crate::view::file_name;
 
 /// Ancestors looked at.
@@ -27,9 +28,28 @@ pub(crate) struct Image {
     pub(crate) command: String,
     pub(crate) cwd: String,
     pub(crate) uid: u32,
+    /// The rules that may hold for it, once they have been looked up.
+    filed: OnceLock<Vec<Filed>>,
 }
 
 impl Image {
+    /// The rules that may hold for it; looks them up the first time.
+    pub(crate) fn filed(&self, look_up: impl FnOnce(&Self) -> Vec<Filed>) -> &[Filed] {
+        self.filed.get_or_init(|| look_up(self))
+    }
+
+    /// The same program, to be looked up again: other rules are in force.
+    fn unfiled(&self) -> Self {
+        Self {
+            exe: self.exe.clone(),
+            argv: self.argv.clone(),
+            command: self.command.clone(),
+            cwd: self.cwd.clone(),
+            uid: self.uid,
+            filed: OnceLock::new(),
+        }
+    }
+
     fn new(exe: &str, argv: &[String], cwd: &str, uid: u32) -> Self {
         let mut kept = Vec::with_capacity(argv.len().min(64));
         let mut bytes = 0_usize;
@@ -53,6 +73,7 @@ impl Image {
             argv: kept,
             cwd: cwd.to_owned(),
             uid,
+            filed: OnceLock::new(),
         }
     }
 }
@@ -130,10 +151,11 @@ impl ProcessTable {
         processes.any(|process| process.labels.intersects(labels))
     }
 
-    /// Changes every set of labels, as other rules are in force.
+    /// Changes every set of labels, and forgets which rules to ask, as other rules are in force.
     pub(crate) fn relabel(&mut self, remap: &dyn Fn(LabelSet) -> LabelSet) {
         for process in self.processes.values_mut() {
             process.labels = remap(process.labels);
+            process.image = Arc::new(process.image.unfiled());
         }
     }
 
