@@ -151,8 +151,8 @@ __weak __noinline int act(u64 operation)
 				 (void *)argument(call, shape->name), &flags);
 	}
 	if (shape->other) {
-		int directory = shape->other_directory ? argument(call, shape->other_directory) :
-							 AT_FDCWD;
+		int directory = shape->other_directory ? argument(call, shape->other_directory)
+						       : AT_FDCWD;
 
 		at = name_append(s, at, &actor, &rec->other, directory,
 				 (void *)argument(call, shape->other), &flags);
@@ -297,8 +297,9 @@ static __always_inline void unix_connected(const struct actor *actor, u32 fd)
 		barrier_var(bytes);
 		if (bytes > 108)
 			bytes = 108;
-		if (!bpf_probe_read_kernel(&s->bytes[sizeof(*rec)], bytes,
-					   __builtin_preserve_access_index(&address->name[0].sun_path)))
+		if (!bpf_probe_read_kernel(
+			    &s->bytes[sizeof(*rec)], bytes,
+			    __builtin_preserve_access_index(&address->name[0].sun_path)))
 			rec->text_bytes = bytes;
 	}
 	rec->header.length = sizeof(*rec) + rec->text_bytes;

@@ -11,6 +11,7 @@ mod bench;
 mod demo;
 mod eval_rules;
 mod eval_tls;
+mod evasion;
 mod failure;
 mod fuzz;
 mod run;
@@ -28,9 +29,12 @@ usage: cargo xtask COMMAND
   setup            checks what building needs and installs what is missing with apt-get
   demo             setup, a release build, and the demo
   test [--all]     setup, then every suite; --all adds real agents, if they are installed,
-                   and the kernels of `vm`
+                   the programs of --evasion, and the kernels of `vm`
   test agents [AGENT[/SCENARIO]]
                    only real agents
+  test --evasion [--accept]
+                   only programs that try not to be seen; --accept keeps what came of it and writes
+                   docs/reference/coverage.md
   gen              makes what is generated again: crates/wire/src/generated.rs and pages of
                    docs/reference
   vm [--accept] [KERNEL..]
@@ -50,8 +54,10 @@ usage: cargo xtask COMMAND
                    which releases of agents can be read: writes docs/reference/tls.md
 ";
 
-/// The Rust mirror of the wire records, from the BTF of the kernel programs, and the pages about rules.
+/// The Rust mirror of the wire records, from the BTF of the kernel programs, the pages about rules, and the page
+/// about evasion, from the verdicts that are kept.
 fn generate() -> Result<(), Failure> {
+    evasion::Verdicts::read()?.write()?;
     for (package, test) in [
         ("agentsight-bpf", "wire_layout"),
         ("agentsight-policy", "documents"),
@@ -73,6 +79,8 @@ fn main() -> ExitCode {
         ["demo"] => demo::run(),
         ["test"] => suites::run(false),
         ["test", "--all"] => suites::run(true),
+        ["test", "--evasion"] => evasion::run(false),
+        ["test", "--evasion", "--accept"] => evasion::run(true),
         ["test", "agents"] => suites::run_agents(None),
         ["test", "agents", only] => suites::run_agents(Some(only)),
         ["gen"] => generate(),

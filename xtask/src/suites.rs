@@ -9,7 +9,7 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 
 use crate::failure::Failure;
-use crate::{agents, run, setup, vm};
+use crate::{agents, evasion, run, setup, vm};
 
 /// How a suite went.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -65,6 +65,7 @@ const SUITES: &[Suite] = &[
 /// What takes minutes, or needs more than the repository.
 const SLOW_SUITES: &[Suite] = &[
     ("real agents", || agents::run(None)),
+    ("evasion", evasion::suite),
     ("kernels", vm::suite),
 ];
 
@@ -145,7 +146,9 @@ fn c_format() -> Counts {
         );
     };
     let mut sources = Vec::new();
-    c_sources(&run::root().join("bpf"), &mut sources);
+    for folder in ["bpf", "tests"] {
+        c_sources(&run::root().join(folder), &mut sources);
+    }
     sources.sort();
     let mut command = Command::new(program);
     command

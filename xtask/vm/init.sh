@@ -56,6 +56,10 @@ section before grep MemAvailable /proc/meminfo
 section run agentsight run --quiet -- sh -c "$watched"
 section show agentsight show last --json
 section verify agentsight verify
+/attack/run.sh together /attack /tmp/attacked /tmp/attackers > /dev/console 2>&1
+for file in /tmp/attackers/*; do
+	section "evasion/${file##*/}" cat "$file"
+done
 section during cat /tmp/memory
 sync
 poweroff -f

@@ -11,10 +11,11 @@ use crate::failure::Failure;
 
 const INIT: &str = include_str!("../../vm/init.sh");
 
-/// Packs it: `programs` with their paths in the guest.
+/// Packs it: `programs` and `texts` with their paths in the guest.
 pub(super) fn root(
     busybox: &Path,
-    programs: &[(PathBuf, &str)],
+    programs: &[(PathBuf, String)],
+    texts: &[(PathBuf, &str)],
     scratch: &Path,
 ) -> Result<Vec<u8>, Failure> {
     let mut archive = Cpio::default();
@@ -34,6 +35,9 @@ pub(super) fn root(
             libraries.insert(library.to_string_lossy().into_owned(), bytes);
         }
         archive.program(path, &stripped(program, scratch)?);
+    }
+    for (text, path) in texts {
+        archive.program(path, &read(text)?);
     }
     for (path, bytes) in &libraries {
         archive.program(path.trim_start_matches('/'), bytes);

@@ -3,6 +3,7 @@
 use serde_json::Value;
 
 use super::guest::{Section, Sections};
+use crate::evasion::Results;
 
 /// What a check found, or what is wrong.
 pub(super) type Outcome = std::result::Result<String, String>;
@@ -43,6 +44,17 @@ pub(super) fn all(sections: &Sections) -> Vec<Result> {
         .map(|&(name, check)| Result {
             name,
             outcome: check(sections),
+        })
+        .collect()
+}
+
+/// What the programs that try not to be seen left, by name of file.
+pub(super) fn attacked(sections: &Sections) -> Results {
+    sections
+        .iter()
+        .filter_map(|(name, section)| {
+            let file = name.strip_prefix("evasion/")?;
+            Some((file.to_owned(), section.text.clone()))
         })
         .collect()
 }

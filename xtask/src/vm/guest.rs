@@ -14,7 +14,7 @@ use crate::run;
 const QEMU: &str = "qemu-system-x86_64";
 /// Version 7.2 takes stock kernels down now and then, in their first seconds.
 const OLDEST_QEMU: u32 = 8;
-/// A boot and all checks take 20 to 60 s on two cores.
+/// A boot and all checks take one to three minutes on two cores.
 const TIME_LIMIT: Duration = Duration::from_secs(600);
 /// Little, so that what watching takes shows.
 const MEMORY_MB: &str = "256";

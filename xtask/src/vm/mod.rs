@@ -22,6 +22,7 @@ use std::time::Instant;
 
 use serde_json::Value;
 
+use crate::evasion::{self, Judged, Programs, Results, Verdicts};
 use crate::failure::Failure;
 use crate::run;
 use crate::suites::Counts;
@@ -48,6 +49,10 @@ struct Ran {
     seconds: f64,
     checks: Vec<CheckResult>,
     verifier: Vec<(String, u64)>,
+    /// What the programs that try not to be seen left.
+    attacked: Results,
+    /// What came of them.
+    evasion: Option<Judged>,
 }
 
 impl Row {
@@ -66,7 +71,8 @@ impl Row {
 }
 
 /// Runs the matrix and writes its page. `arguments` are labels of kernels; without any, all.
-/// With `--accept`, what the verifier walks through becomes the new limit.
+/// With `--accept`, what the verifier walks through becomes the new limit, and what came of the programs that
+/// try not to be seen is kept.
 pub(crate) fn run(arguments: &[&str]) -> Result<(), Failure> {
     let accept = arguments.contains(&"--accept");
     let labels: Vec<&str> = arguments
@@ -88,6 +94,7 @@ pub(crate) fn run(arguments: &[&str]) -> Result<(), Failure> {
     let rows = matrix(&labels, (!accept).then_some(&limits))?;
     if accept {
         limits.accept(&rows).write(&limits_file())?;
+        accept_verdicts(&rows)?;
     }
     print!("\n{}", report::text(&rows));
     let all_ran = rows
@@ -105,6 +112,18 @@ pub(crate) fn run(arguments: &[&str]) -> Result<(), Failure> {
         "{} of the checks failed",
         failures.len()
     )))
+}
+
+fn accept_verdicts(rows: &[Row]) -> Result<(), Failure> {
+    let mut verdicts = Verdicts::read()?;
+    for row in rows {
+        if let Outcome::Ran(ran) = &row.outcome
+            && let Some(judged) = &ran.evasion
+        {
+            verdicts = verdicts.accept(row.label, &ran.release, judged);
+        }
+    }
+    verdicts.write()
 }
 
 /// The matrix as one of the suites of `cargo xtask test --all`.
@@ -157,13 +176,46 @@ fn matrix(labels: &[&str], limits: Option<&Limits>) -> Result<Vec<Row>, Failure>
             })
             .collect());
     }
-    let root = root_archive(&store)?;
+    let attackers = evasion::build(&store.join("attackers"))?;
+    let root = root_archive(&store, &attackers)?;
+    let verdicts = Verdicts::read()?;
     Ok(wanted
-        .map(|kernel| Row {
-            label: kernel.label,
-            outcome: boot(kernel, &store, &root, limits),
+        .map(|kernel| {
+            let mut outcome = boot(kernel, &store, &root, limits);
+            if let Outcome::Ran(ran) = &mut outcome {
+                judge(ran, kernel.label, &attackers, limits.map(|_| &verdicts));
+            }
+            Row {
+                label: kernel.label,
+                outcome,
+            }
         })
         .collect())
+}
+
+/// Adds the check of the programs that try not to be seen, against the verdicts that are kept, if any.
+fn judge(ran: &mut Ran, label: &str, attackers: &Programs, kept: Option<&Verdicts>) {
+    let outcome = match evasion::judge(&ran.attacked, attackers) {
+        Ok(judged) => {
+            let worse = kept.map_or_else(Vec::new, |kept| kept.worse(label, &judged));
+            let summary = judged.summary();
+            ran.evasion = Some(judged);
+            if worse.is_empty() {
+                Ok(summary)
+            } else {
+                Err(worse.join("; "))
+            }
+        }
+        Err(why) => Err(why),
+    };
+    println!(
+        "    evasion: {}",
+        outcome.as_deref().unwrap_or_else(|why| why)
+    );
+    ran.checks.push(CheckResult {
+        name: "evasion",
+        outcome,
+    });
 }
 
 fn boot(
@@ -203,6 +255,8 @@ fn boot(
         seconds,
         checks,
         verifier,
+        attacked: checks::attacked(&sections),
+        evasion: None,
     }))
 }
 
@@ -229,28 +283,38 @@ fn write(path: &Path, bytes: &[u8]) -> Result<(), Failure> {
 
 /// Builds the product and its tests and packs them, with a shell, for the guests. The inner error is a
 /// reason to skip.
-fn root_archive(store: &Path) -> Result<Result<PathBuf, String>, Failure> {
+fn root_archive(store: &Path, attackers: &Programs) -> Result<Result<PathBuf, String>, Failure> {
     let mut programs = vec![(
         build(&["build", "-p", "agentsight"], "agentsight")?,
-        "bin/agentsight",
+        "bin/agentsight".to_owned(),
     )];
     for (test, path) in [
         ("bpf_verifier", "test/bpf_verifier"),
         ("bpf_sensor", "test/bpf_sensor"),
     ] {
         let arguments = ["test", "--no-run", "-p", "agentsight-probe", "--test", test];
-        programs.push((build(&arguments, test)?, path));
+        programs.push((build(&arguments, test)?, path.to_owned()));
     }
     let openssl = PathBuf::from("/usr/bin/openssl");
     if openssl.exists() {
-        programs.push((openssl, "bin/openssl"));
+        programs.push((openssl, "bin/openssl".to_owned()));
     }
+    programs.extend(
+        attackers
+            .built
+            .iter()
+            .map(|name| (attackers.folder.join(name), format!("attack/{name}"))),
+    );
+    let texts = [
+        (attackers.list.clone(), "attack/attackers"),
+        (evasion::sources().join("run.sh"), "attack/run.sh"),
+    ];
     let busybox = match kernels::busybox(store) {
         Ok(busybox) => busybox,
         Err(reason) => return Ok(Err(reason)),
     };
     let path = store.join("root.cpio");
-    write(&path, &archive::root(&busybox, &programs, store)?)?;
+    write(&path, &archive::root(&busybox, &programs, &texts, store)?)?;
     Ok(Ok(path))
 }
 

@@ -127,6 +127,7 @@ fn line(page: &mut String, first: &str, cells: impl Iterator<Item = String>) {
 mod tests {
     use super::super::checks::Result as CheckResult;
     use super::*;
+    use crate::evasion::Results;
 
     fn ran(label: &'static str, verifier: &[(&str, u64)], outcome: Result<String, String>) -> Row {
         Row {
@@ -142,6 +143,8 @@ mod tests {
                     .iter()
                     .map(|(program, count)| ((*program).to_owned(), *count))
                     .collect(),
+                attacked: Results::new(),
+                evasion: None,
             })),
         }
     }
