@@ -63,6 +63,17 @@ pub(super) const ATTACKS: &[Attack] = &[
             Sign::Action("file.link", &[path("/at/taken")]),
             Sign::Conserved,
         ]),
+    Attack::new(33, "33_flood_acts", "a flood of acts (signals) while another process acts, too")
+        .started(Start::Alone)
+        .by("signal_generate, sys_exit")
+        .caught(&[
+            Sign::Action("kernel.bpf", &[operation("bpf.99")]),
+            Sign::Action("file.link", &[path("/at/taken")]),
+            Sign::Conserved,
+        ])
+        .alarmed(&[Sign::Action("process.signal", &[])])
+        .by_luck()
+        .unseen("the flood fills the ring of acts: the one act may be among those that are lost, which are counted"),
     Attack::new(34, "34_kill", "the monitor is stopped and killed")
         .by("the record that stops")
         .started(Start::Alone)
