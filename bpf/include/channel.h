@@ -270,6 +270,8 @@ __weak __noinline int channel_flowed(void)
 	flow = bpf_map_lookup_elem(&channel_flows, &key);
 	if (!flow) {
 		fresh.began_ns = bpf_ktime_get_boot_ns();
+		/* What was thought of another flow of this number says nothing of this one. */
+		bpf_map_delete_elem(&channel_verdicts, &key);
 		bpf_map_update_elem(&channel_flows, &key, &fresh, BPF_NOEXIST);
 		flow = bpf_map_lookup_elem(&channel_flows, &key);
 		if (!flow) {
