@@ -98,6 +98,8 @@ pub(crate) struct Pipeline {
     images: Images,
     containers: Containers,
     canary: Canary,
+    /// The command, until it runs its program.
+    at_the_gate: Option<ProcessKey>,
     /// Findings of our own.
     findings: u64,
     /// Records lost in user space, by class and reason.
@@ -144,6 +146,7 @@ impl Pipeline {
             images: Images::default(),
             containers: Containers::default(),
             canary: Canary::new(now),
+            at_the_gate: (!start.command.is_empty()).then_some(root),
             findings: 0,
             lost: BTreeMap::new(),
             reported_losses: BTreeMap::new(),
@@ -179,7 +182,27 @@ impl Pipeline {
         self.items = items;
     }
 
+    /// Whether it comes of our own gate, at which the command waits before it runs its program.
+    fn is_of_the_gate(&mut self, item: &Item) -> bool {
+        let Some(root) = self.at_the_gate else {
+            return false;
+        };
+        match item {
+            Item::Channel(data) => data.process == root,
+            Item::Event(event) if event.process == root => {
+                if matches!(event.body, EventBody::ProcessExec(_)) {
+                    self.at_the_gate = None;
+                }
+                matches!(event.body, EventBody::IpcPipe(_))
+            }
+            _ => false,
+        }
+    }
+
     fn item(&mut self, item: Item) {
+        if self.is_of_the_gate(&item) {
+            return;
+        }
         let mut events = std::mem::take(&mut self.events);
         match item {
             Item::Payload(payload) => {

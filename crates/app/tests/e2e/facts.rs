@@ -442,3 +442,11 @@ fn a_process_in_a_container_is_said_to_be_in_it() {
     assert_eq!(session.document.containers.len(), 1);
     assert_eq!(session.document.containers[0].runtime, "docker");
 }
+
+#[test]
+#[ignore = "needs root"]
+fn a_command_without_pipes_has_none() {
+    let site = Site::new();
+    site.run(["/bin/true"]).end().ok();
+    assert_eq!(site.recorded().actions("ipc.pipe").count(), 0);
+}
