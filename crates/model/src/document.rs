@@ -7,8 +7,8 @@ use serde_json::{Map, Value};
 
 use crate::{
     BodyInfo, ClassCounters, Container, ContentSource, EventClass, LlmError, Message, Part,
-    PartInfo, ProcessKey, RpcBody, RpcError, RpcPeer, RpcSide, RpcStatus, RpcTask, ToolDefinition,
-    Usage,
+    PartInfo, ProcessKey, ResourceUse, RpcBody, RpcError, RpcPeer, RpcSide, RpcStatus, RpcTask,
+    ToolDefinition, Usage,
 };
 
 /// Everything known about one session.
@@ -103,6 +103,9 @@ pub struct Session {
     pub kernel: String,
     /// `running`, `ended`, or `interrupted` (the record stops without an end).
     pub status: String,
+    /// What the processes of the tree used, as far as they have ended.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub resources: Option<ResourceUse>,
 }
 
 /// Name and version of an agent.
@@ -145,6 +148,9 @@ pub struct Process {
     pub signal: Option<i32>,
     /// The container that it ran in.
     pub container: Option<String>,
+    /// CPU time, memory and storage that it used, its threads included; absent until it ends.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub resources: Option<ResourceUse>,
 }
 
 /// One conversation with a model.
@@ -282,6 +288,9 @@ pub struct ToolCall {
     /// The request of MCP that carried it to the server that has the tool.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub mcp_call: Option<String>,
+    /// What the processes that it caused used, as far as they have ended.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub resources: Option<ResourceUse>,
 }
 
 /// A request between programs and its answer, or a notification. See [`crate::RpcCall`].

@@ -634,3 +634,30 @@ fn output_goes_where_the_caller_sends_it() {
         1
     );
 }
+
+#[test]
+fn a_tool_call_has_used_what_its_processes_used() {
+    let (mut story, agent) = asked(&[("t1", "make")]);
+    let shell = story.spawn(agent, "/bin/bash", &["bash", "-c", "make"]);
+    let make = story.spawn(shell, "/usr/bin/make", &["make"]);
+    let used = |user_ns, max_rss_bytes| {
+        agentsight_model::EventBody::ProcessExit(agentsight_model::ProcessExit {
+            code: Some(0),
+            signal: None,
+            resources: agentsight_model::ResourceUse {
+                user_ns,
+                max_rss_bytes,
+                ..agentsight_model::ResourceUse::default()
+            },
+        })
+    };
+    story.push(make, used(70, 4096));
+    story.push(shell, used(5, 1024));
+    answered(&mut story, agent, &["t1"]);
+    story.push(agent, used(1000, 2048));
+    let document = story.document();
+    let of_call = document.tool_calls[0].resources.unwrap();
+    assert_eq!((of_call.user_ns, of_call.max_rss_bytes), (75, 4096));
+    let of_session = document.session.resources.unwrap();
+    assert_eq!((of_session.user_ns, of_session.max_rss_bytes), (1075, 4096));
+}

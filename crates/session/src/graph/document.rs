@@ -12,7 +12,9 @@ use agentsight_model::{
 };
 
 use super::calls::StoredCall;
-use super::{ProcessRecord, SessionGraph, ToolCallRecord, actions, costs, servers, threads};
+use super::{
+    ProcessRecord, SessionGraph, ToolCallRecord, actions, costs, resources, servers, threads,
+};
 use crate::agents::{Identity, identify, version_in_path};
 use crate::intent::{CallWords, ProcessLinks, RequestLinks, Tree, Windows};
 use crate::tool::ToolKind;
@@ -106,6 +108,11 @@ pub(super) fn build(graph: &SessionGraph) -> SessionDocument {
         },
         cost: Cost::default(),
     };
+    let tool_of = |key: ProcessKey| {
+        let position = positions.get(&key)?;
+        Some(links.cause(*position)?.cause.tool)
+    };
+    resources::fill(&mut document, graph, tool_of);
     costs::add(&mut document, graph, clock);
     document
 }
@@ -137,6 +144,7 @@ fn session(graph: &SessionGraph, clock: Clock, tree: &Tree<'_>, agents: &[FoundA
         host: start.host,
         kernel: start.kernel,
         status: status.to_owned(),
+        resources: None,
     }
 }
 
@@ -208,6 +216,7 @@ fn process(
         container: exec
             .and_then(|exec| graph.containers.get(&exec.cgroup))
             .map(|container| container.id.clone()),
+        resources: None,
     })
 }
 
@@ -321,6 +330,7 @@ fn tool_calls(
             }
             .to_owned(),
             cost_usd: None,
+            resources: None,
         })
     };
     order.into_iter().filter_map(document).collect()

@@ -17,6 +17,7 @@ mod findings;
 mod network;
 mod processes;
 mod prompts;
+mod resources;
 mod results;
 mod rpc;
 mod servers;
