@@ -190,7 +190,7 @@ impl Evaluation {
         let mut page = format!(
             "# How well the default pack finds\n\nWritten by `cargo xtask eval rules`.\n\n\
              **The corpus is made by hand**, in the notation of rules' tests (`crates/policy/corpus/`): it holds the events \
-             that the sensor would send, and no recording of a real attack or a real agent. It was written after the rules, \
+             that the sensor would send, and no recording of a real attack. It was written after the rules, \
              by the same people, who have also corrected rules by it: the figures say that rules do what they say, and are \
              an upper bound for what they find elsewhere.\n\n\
              - attacks found by the rule that should: **{} of {}** ({})\n\

@@ -19,6 +19,7 @@ mod damage;
 mod endings;
 mod facts;
 mod faults;
+mod findings;
 mod hostile;
 mod lineage;
 mod load;

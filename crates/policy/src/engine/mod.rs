@@ -354,6 +354,9 @@ impl Engine {
             return false;
         };
         let domain = parent_domain(host_of(&call.endpoint)).to_ascii_lowercase();
+        if domain.is_empty() {
+            return false;
+        }
         let process = self.processes.get(event.process);
         let agent = process.and_then(|process| process.agent.clone());
         let key = match agent {
