@@ -275,8 +275,16 @@ fn a_provider_may_keep_the_history() {
     story.llm(agent, vec![user("three")], vec![text("four")]);
     let parameters = &mut last_call(&mut story).request.parameters;
     parameters.insert("previous_response_id".into(), json!("resp_1"));
+    // The same question once more, and another one that goes on from the same answer.
+    for (prompt, answer) in [("three", "five"), ("six", "seven")] {
+        story.llm(agent, vec![user(prompt)], vec![text(answer)]);
+        let parameters = &mut last_call(&mut story).request.parameters;
+        parameters.insert("previous_response_id".into(), json!("resp_1"));
+    }
     let threads = threads_of(&story);
     assert_eq!(gist(&threads[1]), ("conversation-1", 2, 0, vec![]));
+    assert_eq!(gist(&threads[2]), ("conversation-1", 2, 1, vec!["retry"]));
+    assert_eq!(gist(&threads[3]), ("conversation-1", 2, 0, vec![]));
 }
 
 #[test]

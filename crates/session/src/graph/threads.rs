@@ -130,8 +130,20 @@ impl<'a> Finder<'a> {
 
     /// The call that a request names: with some dialects, the provider keeps the history.
     fn named_by(&self, stored: &StoredCall) -> Option<Link> {
-        let id = stored.call.request.parameters.get("previous_response_id")?;
-        let previous = *self.by_response.get(id.as_str()?)?;
+        let id = previous_response(stored)?;
+        let again = self.recent_of(stored).find(|(_, earlier)| {
+            previous_response(earlier) == Some(id)
+                && shared(earlier, stored) == earlier.messages.len()
+                && is_repeated(earlier, stored)
+        });
+        if let Some((previous, earlier)) = again {
+            return Some(Link {
+                previous,
+                shared: earlier.messages.len(),
+                change: Some("retry"),
+            });
+        }
+        let previous = *self.by_response.get(id)?;
         Some(Link {
             previous,
             shared: 0,
@@ -269,6 +281,12 @@ impl<'a> Finder<'a> {
         };
         (place, thread)
     }
+}
+
+/// The answer that a request goes on from, by the provider's id.
+fn previous_response(stored: &StoredCall) -> Option<&str> {
+    let id = stored.call.request.parameters.get("previous_response_id")?;
+    id.as_str()
 }
 
 fn name_of(conversation: usize) -> String {
