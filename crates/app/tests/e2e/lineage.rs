@@ -129,10 +129,13 @@ fn content_is_joined_to_the_files_that_it_came_from() {
     assert_eq!(sound.duration_ms, Some(500));
     assert_read_from(&session, &site, sound, "sound");
     assert_read_from(&session, &site, part(form, "audio/wav"), "speech");
-    // Read once for each of two calls; what is repeated is not listed again.
+    // Read once for each of two conversations, and sent in three calls; its source is recorded once.
     let path = site.work().join("picture");
-    let file = picture.file.as_ref().unwrap();
-    assert_eq!(file.path, path.to_str().unwrap());
+    for picture in [picture, part(notes, "image/png"), part(chat, "image/png")] {
+        let file = picture.file.as_ref().unwrap();
+        assert_eq!(file.path, path.to_str().unwrap());
+    }
+    assert!(chat.sources.iter().all(|source| source.modality != "image"));
 
     let [text] = notes.sources.as_slice() else {
         panic!("{:?}", notes.sources);

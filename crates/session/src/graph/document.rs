@@ -8,7 +8,7 @@ use agentsight_model::document::{
     Session, SessionDocument, TlsCoverage, ToolCall,
 };
 use agentsight_model::{
-    ClassCounters, ContentSource, EventClass, KTime, PartInfo, ProcessKey, SourceFile, WallClock,
+    ClassCounters, EventClass, KTime, PartInfo, ProcessKey, SourceFile, WallClock,
 };
 
 use super::calls::StoredCall;
@@ -224,13 +224,24 @@ fn calls(graph: &SessionGraph, clock: Clock) -> Vec<Call> {
     let threads = threads::find(graph.calls.all(), graph.tool_calls.all());
     let mut order: Vec<_> = graph.calls.all().iter().zip(threads).collect();
     order.sort_by_key(|(stored, _)| stored.call.started);
+    // Sources are recorded with the call that first sent a content; later ones have the same file.
+    let mut files = HashMap::new();
     order
         .into_iter()
-        .map(|(stored, thread)| call(stored, thread, clock))
+        .map(|(stored, thread)| {
+            let sources = stored.sources.iter();
+            files.extend(sources.map(|source| (source.sha256.as_str(), &source.file)));
+            call(stored, thread, &files, clock)
+        })
         .collect()
 }
 
-fn call(stored: &StoredCall, thread: Option<CallThread>, clock: Clock) -> Call {
+fn call(
+    stored: &StoredCall,
+    thread: Option<CallThread>,
+    files: &HashMap<&str, &SourceFile>,
+    clock: Clock,
+) -> Call {
     let call = &stored.call;
     // Milliseconds lose nothing that matters here: 2^53 ns are 104 days.
     #[allow(clippy::cast_precision_loss)]
@@ -279,19 +290,13 @@ fn call(stored: &StoredCall, thread: Option<CallThread>, clock: Clock) -> Call {
             .parts
             .iter()
             .map(|part| PartInfo {
-                file: file_of(part, &stored.sources),
+                file: files.get(part.sha256.as_str()).copied().cloned(),
                 ..part.clone()
             })
             .collect(),
         thread,
         sources: stored.sources.clone(),
     }
-}
-
-/// The file with the content of a part.
-fn file_of(part: &PartInfo, sources: &[ContentSource]) -> Option<SourceFile> {
-    let same = sources.iter().find(|source| source.sha256 == part.sha256);
-    same.map(|source| source.file.clone())
 }
 
 fn tool_calls(

@@ -119,7 +119,7 @@ pub(super) fn sum_of(hexadecimal: &str) -> Option<Sum> {
     Some(sum)
 }
 
-fn hexadecimal(sum: &Sum) -> String {
+pub(super) fn hexadecimal(sum: &Sum) -> String {
     use std::fmt::Write as _;
     sum.iter().fold(String::new(), |mut text, byte| {
         // Writing to a string cannot fail.

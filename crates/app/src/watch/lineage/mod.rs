@@ -81,6 +81,7 @@ pub(super) struct Lineage {
     files: HashMap<Inode, ReadFile>,
     by_age: BTreeMap<u64, Inode>,
     opened: u64,
+    /// Texts that were looked for, and other content that was found.
     seen: HashSet<Sum>,
     worker: Option<Worker>,
 }
@@ -161,11 +162,32 @@ impl Lineage {
         if self.seen.len() > MAX_SEEN {
             self.seen.clear();
         }
+        // A file may be read after its content was first seen: pictures that a model made, for one. Texts
+        // are too many to be looked for in each turn.
+        let parts: Vec<Wanted> = parts
+            .filter(|wanted| !self.seen.contains(&wanted.own))
+            .collect();
         let seen = &mut self.seen;
         texts
-            .chain(parts)
             .filter(|wanted| seen.insert(wanted.own))
+            .chain(parts)
             .collect()
+    }
+
+    /// Leaves out what is empty, and content that an earlier call had: it may have been asked for again
+    /// before it was found.
+    fn new_only(&mut self, mut found: Vec<Event>) -> Vec<Event> {
+        let seen = &mut self.seen;
+        for event in &mut found {
+            if let EventBody::LlmSources(found) = &mut event.body {
+                let is_text = |one: &ContentSource| one.message.is_some();
+                let mut is_new = |one: &ContentSource| {
+                    sum_of(&one.sha256).is_none_or(|content| seen.insert(content))
+                };
+                found.sources.retain(|one| is_text(one) || is_new(one));
+            }
+        }
+        found.into_iter().filter(is_telling).collect()
     }
 
     /// What was found by now.
@@ -175,7 +197,7 @@ impl Lineage {
         };
         let found: Vec<Event> = worker.found.try_iter().collect();
         worker.waiting = worker.waiting.saturating_sub(found.len());
-        found.into_iter().filter(is_telling).collect()
+        self.new_only(found)
     }
 
     /// What is found in the end, for which the end waits a moment.
@@ -195,7 +217,7 @@ impl Lineage {
             }
             worker.waiting = worker.waiting.saturating_sub(1);
         }
-        found.into_iter().filter(is_telling).collect()
+        self.new_only(found)
     }
 }
 

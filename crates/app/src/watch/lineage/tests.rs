@@ -1,12 +1,12 @@
 //! The table of files, and what is compared with what.
 
-use agentsight_model::{Access, FileRef, TextDigest};
+use agentsight_model::{Access, FileRef, PartInfo, TextDigest};
 
 use std::os::unix::fs::MetadataExt;
 
 use sha2::{Digest, Sha256};
 
-use super::compare::inode_of;
+use super::compare::{hexadecimal, inode_of};
 use super::*;
 
 fn opening(path: &std::path::Path) -> FileOpen {
@@ -91,6 +91,50 @@ fn a_text_is_joined_to_the_file_that_holds_it() {
     };
     assert_eq!((source.message, source.bytes), (Some(3), 37));
     assert_eq!(source.file.path, path.to_str().unwrap());
+}
+
+#[test]
+fn a_picture_is_found_although_it_was_seen_before_its_file() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("drawn.png");
+    let other = folder.path().join("other");
+    for path in [&path, &other] {
+        std::fs::write(path, path.as_os_str().as_encoded_bytes()).unwrap();
+    }
+    let content = path.as_os_str().as_encoded_bytes();
+    let mut shown = call(Vec::new());
+    shown.parts = vec![PartInfo {
+        modality: "image".to_owned(),
+        bytes: content.len() as u64,
+        sha256: hexadecimal(&Sha256::digest(content).into()),
+        ..PartInfo::default()
+    }];
+    let mut lineage = Lineage::default();
+    lineage.opened(ProcessKey::default(), &opening(&other));
+    lineage.ask(KTime(1), &mut shown);
+    lineage.opened(ProcessKey::default(), &opening(&path));
+    lineage.ask(KTime(2), &mut shown);
+    let mut found = Vec::new();
+    while found.is_empty() {
+        found = lineage.take();
+        std::thread::yield_now();
+    }
+    let [Event { body, .. }] = found.as_slice() else {
+        panic!("{found:?}")
+    };
+    let EventBody::LlmSources(body) = body else {
+        panic!("{body:?}")
+    };
+    assert_eq!(body.sources[0].file.path, path.to_str().unwrap());
+    // What was found is not looked for again, nor told twice if it was asked for twice.
+    lineage.ask(KTime(3), &mut shown);
+    assert!(sources(&mut lineage).is_empty());
+    let mut lineage = Lineage::default();
+    lineage.opened(ProcessKey::default(), &opening(&path));
+    for time in [KTime(1), KTime(2)] {
+        lineage.ask(time, &mut shown);
+    }
+    assert_eq!(sources(&mut lineage).len(), 1);
 }
 
 #[test]
