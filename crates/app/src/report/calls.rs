@@ -3,13 +3,13 @@
 use std::collections::HashSet;
 
 use agentsight_model::document::{Call, ToolCall};
-use agentsight_model::{Message, Part, Usage};
+use agentsight_model::{Message, Part, PartInfo, Usage};
 use serde_json::Value;
 
 use super::effects;
 use super::index::{Index, milliseconds};
 use super::layout::{Line, Page, Style, branch};
-use super::text::{number, one_line, span};
+use super::text::{bytes, number, one_line, span};
 
 /// Calls shown in full. Of a longer session, the first and the last ones.
 const MAX_CALLS: usize = 40;
@@ -19,6 +19,12 @@ const FIRST_CALLS: usize = 10;
 
 /// Lines of an answer that are shown.
 const ANSWER_LINES: usize = 3;
+
+/// Images, sounds and documents of a call that are shown.
+const MAX_PARTS: usize = 4;
+
+/// Width from which on a line has room for the price beside the tokens.
+const COST_WIDTH: usize = 80;
 
 /// Where the text of a call begins.
 const INDENT: &str = "   ";
@@ -44,6 +50,7 @@ pub(super) fn write(page: &mut Page, index: &Index<'_>) {
     let calls = &index.doc.llm_calls;
     let skipped = calls.len().saturating_sub(MAX_CALLS);
     let mut prompts = HashSet::new();
+    let mut shown = HashSet::new();
     for (position, call) in calls.iter().enumerate() {
         if skipped > 0 && position == FIRST_CALLS {
             page.gap();
@@ -57,7 +64,7 @@ pub(super) fn write(page: &mut Page, index: &Index<'_>) {
             page.gap();
             page.line("", &Line::new(Style::Bold, "❯ ").then(Style::Bold, prompt));
         }
-        write_call(page, index, position, call);
+        write_call(page, index, position, call, &mut shown);
     }
 }
 
@@ -81,7 +88,16 @@ fn prompt_of(call: &Call) -> Option<String> {
     lines.map(one_line).find(|line| !line.is_empty())
 }
 
-fn write_call(page: &mut Page, index: &Index<'_>, position: usize, call: &Call) {
+/// Content that was shown, by conversation and digest: each turn repeats it.
+type Shown<'a> = HashSet<(&'a str, &'a str)>;
+
+fn write_call<'a>(
+    page: &mut Page,
+    index: &Index<'a>,
+    position: usize,
+    call: &'a Call,
+    shown: &mut Shown<'a>,
+) {
     page.gap();
     let number = format!("{:<3}", position.saturating_add(1));
     let model = call.model.as_deref().unwrap_or("unknown model");
@@ -109,15 +125,80 @@ fn write_call(page: &mut Page, index: &Index<'_>, position: usize, call: &Call) 
     } else if !call.complete {
         line = line.note(Style::Warn, "not seen whole");
     }
+    for reason in call.finish_reasons.iter().filter(|it| is_telling(it)) {
+        line = line.note(Style::Warn, one_line(reason));
+    }
+    let cost = call.cost_usd.filter(|cost| *cost > 0.0);
+    if let Some(cost) = cost.filter(|_| page.width() >= COST_WIDTH) {
+        line = line.note(Style::Dim, format!("${cost:.4}"));
+    }
     page.line("", &line.note(Style::Dim, span(call.duration_ms)));
     if let Some(error) = &call.error {
         page.line(INDENT, &Line::new(Style::Bad, one_line(&error.message)));
     }
+    write_parts(page, index, call, shown);
     write_answer(page, &call.response.messages);
     let tools = index.tools_of(&call.id);
     for (position, tool) in tools.iter().enumerate() {
         write_tool(page, index, tool, position + 1 == tools.len());
     }
+}
+
+/// Whether an answer did not end because all was said or a tool is to be called. Reasons that are not
+/// known are told.
+fn is_telling(reason: &str) -> bool {
+    const USUAL: [&str; 12] = [
+        "stop",
+        "end_turn",
+        "stop_sequence",
+        "eos",
+        "eos_token",
+        "complete",
+        "completed",
+        "done",
+        "tool_use",
+        "tool_call",
+        "tool_calls",
+        "function_call",
+    ];
+    !USUAL.iter().any(|usual| reason.eq_ignore_ascii_case(usual))
+}
+
+/// What a call brought that is not text.
+fn write_parts<'a>(page: &mut Page, index: &Index<'_>, call: &'a Call, shown: &mut Shown<'a>) {
+    let conversation = call.thread.as_ref().map_or("", |it| &*it.conversation);
+    let mut parts: Vec<&PartInfo> = call.parts.iter().collect();
+    parts.retain(|part| shown.insert((conversation, &*part.sha256)));
+    for part in parts.iter().take(MAX_PARTS) {
+        page.line(INDENT, &part_line(index, part));
+    }
+    let more = parts.len().saturating_sub(MAX_PARTS);
+    if more > 0 {
+        let text = format!("… {more} more that are not text");
+        page.line(INDENT, &Line::new(Style::Dim, text));
+    }
+}
+
+fn part_line(index: &Index<'_>, part: &PartInfo) -> Line {
+    let kind = part.mime_type.as_deref().unwrap_or(&part.modality);
+    let mut line = Line::new(Style::Dim, "▪ ").then(Style::Plain, one_line(kind));
+    if let Some((width, height)) = part.width.zip(part.height) {
+        line = line.then(Style::Dim, format!("  {width} × {height}"));
+    }
+    if let Some(declared) = &part.declared_mime_type {
+        line = line.then(Style::Warn, format!("  said to be {}", one_line(declared)));
+    }
+    if let Some(file) = &part.file {
+        let path = one_line(index.short_path(&file.path));
+        line = line.then(Style::Dim, "  from ").then(Style::Plain, path);
+    }
+    if let Some(duration) = part.duration_ms {
+        // Milliseconds lose nothing that matters here.
+        #[allow(clippy::cast_precision_loss)]
+        let duration = duration as f64;
+        line = line.note(Style::Dim, span(duration));
+    }
+    line.note(Style::Dim, bytes(part.bytes))
 }
 
 /// Which conversation a call is a turn of, if there are several, and how its history differs from what
@@ -163,7 +244,13 @@ fn tokens(usage: &Usage) -> String {
         ));
     }
     if let Some(output) = usage.output_tokens {
-        texts.push(format!("{about}{} out", number(output)));
+        let reasoning = usage.reasoning_output_tokens.filter(|count| *count > 0);
+        let reasoning = reasoning.map(|count| format!(" ({} reasoning)", number(count)));
+        texts.push(format!(
+            "{about}{} out{}",
+            number(output),
+            reasoning.unwrap_or_default()
+        ));
     }
     texts.join(" · ")
 }

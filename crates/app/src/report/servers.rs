@@ -1,5 +1,7 @@
 //! Servers that agents called: of MCP, and other agents.
 
+use std::collections::HashSet;
+
 use agentsight_model::RpcStatus;
 use agentsight_model::document::{Agent, RemoteCall};
 
@@ -17,8 +19,16 @@ pub(super) fn write(page: &mut Page, index: &Index<'_>) {
     if calls.is_empty() {
         return;
     }
-    let is_server = |agent: &&Agent| agent.kind != Agent::AGENT;
-    let servers: Vec<&Agent> = doc.agents.iter().filter(is_server).collect();
+    // An agent of the tree that another one calls is a server as well.
+    let called: HashSet<&str> = calls
+        .iter()
+        .filter_map(|call| call.server_id.as_deref())
+        .collect();
+    let is_called = |agent: &&Agent| called.contains(&*agent.id);
+    let servers: Vec<&Agent> = doc.agents.iter().filter(is_called).collect();
+    if servers.is_empty() {
+        return;
+    }
     page.heading("Servers");
     for server in servers.iter().take(MAX_LISTED) {
         let is_own = |call: &&&RemoteCall| call.server_id.as_deref() == Some(&*server.id);

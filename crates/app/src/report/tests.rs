@@ -2,7 +2,8 @@
 
 use agentsight_model::document::*;
 use agentsight_model::{
-    ClassCounters, DropReason, EventClass, LlmError, Message, Part, ProcessKey, RpcStatus, Usage,
+    ClassCounters, DropReason, EventClass, LlmError, Message, Part, PartInfo, ProcessKey,
+    RpcStatus, Usage,
 };
 use serde_json::{Map, Value, json};
 
@@ -531,4 +532,60 @@ fn servers_are_listed_with_what_was_asked_of_them() {
         !text.contains("tool-2") && !text.contains('\u{1b}'),
         "{text}"
     );
+}
+
+#[test]
+fn an_agent_that_is_called_is_a_server() {
+    let mut doc = document();
+    doc.a2a_calls.push(RemoteCall {
+        server_id: Some("agent-1".into()),
+        ..RemoteCall::default()
+    });
+    let text = render(&doc, &ReportOptions::default());
+    let (_, servers) = text.split_once("Servers\n").unwrap();
+    assert!(servers.trim_start().starts_with("claude-code"), "{servers}");
+
+    doc.a2a_calls = vec![RemoteCall::default()];
+    assert!(!render(&doc, &ReportOptions::default()).contains("Servers"));
+}
+
+#[test]
+fn what_is_no_text_is_shown_once_a_conversation() {
+    let mut doc = document();
+    for (position, name) in [(0, "one"), (1, "one"), (2, "two")] {
+        let call = &mut doc.llm_calls[position];
+        call.error = None;
+        call.finish_reasons = vec!["max_tokens".into(), "end_turn".into()];
+        call.usage.reasoning_output_tokens = Some(1_030);
+        call.thread = Some(CallThread {
+            conversation: name.into(),
+            ..CallThread::default()
+        });
+        call.parts = (0..6)
+            .map(|number| PartInfo {
+                modality: "image".into(),
+                mime_type: Some("image/png\u{1b}[2J".into()),
+                declared_mime_type: Some("image/jpeg".into()),
+                sha256: format!("{number}"),
+                width: Some(640),
+                height: Some(480),
+                duration_ms: Some(1_500),
+                file: Some(agentsight_model::SourceFile {
+                    path: "/w/a.png".into(),
+                    ..Default::default()
+                }),
+                ..PartInfo::default()
+            })
+            .collect();
+    }
+    let options = ReportOptions {
+        color: false,
+        width: 140,
+    };
+    let text = render(&doc, &options);
+    let count = |what: &str| text.matches(what).count();
+    let line = "▪ image/png␛[2J  640 × 480  said to be image/jpeg  from a.png";
+    assert_eq!((count(line), count("… 2 more that are not text")), (8, 2));
+    assert_eq!((count(" · max_tokens · "), count("end_turn")), (3, 0));
+    assert_eq!(count("(1,030 reasoning)"), 3);
 }
