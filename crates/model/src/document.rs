@@ -369,7 +369,7 @@ pub struct Action {
     pub attributes: Map<String, Value>,
     /// The tool call that caused it.
     pub tool_call: Option<String>,
-    /// `stated`, `implied`, `unstated` or `none`.
+    /// `stated`, `implied`, `unstated`, `unknown` (content is not kept) or `none`.
     pub intent: String,
     /// Why it is joined to the tool call.
     pub link: Option<Link>,

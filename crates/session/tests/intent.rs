@@ -661,3 +661,26 @@ fn a_tool_call_has_used_what_its_processes_used() {
     let of_session = document.session.resources.unwrap();
     assert_eq!((of_session.user_ns, of_session.max_rss_bytes), (1075, 4096));
 }
+
+#[test]
+fn without_content_nothing_is_called_unasked() {
+    let (mut story, agent) = asked(&[("t1", "./build.sh")]);
+    for event in &mut story.events {
+        if let agentsight_model::EventBody::SessionStart(start) = &mut event.body {
+            start.content = false;
+        }
+    }
+    let shell = story.spawn(agent, "/usr/bin/bash", &["bash", "-c", "./build.sh"]);
+    story.writes(shell, "/w/main.c");
+    story.reads(shell, "/etc/ld.so.cache");
+    story.connects(shell, "10.0.0.1:443", 1);
+    answered(&mut story, agent, &["t1"]);
+    let document = story.document();
+    for (kind, what, intent) in [
+        ("file.write", "main.c", "unknown"),
+        ("network.connect", "10.0.0.1", "unknown"),
+        ("file.read", "ld.so.cache", "implied"),
+    ] {
+        assert_eq!(action(&document, kind, what).intent, intent, "{what}");
+    }
+}

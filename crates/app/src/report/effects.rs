@@ -192,6 +192,7 @@ struct FileEffect<'a> {
     read_bytes: u64,
     written_bytes: u64,
     unasked: bool,
+    /// Or perhaps: without content that is not known.
     stated: bool,
     directory: bool,
 }
@@ -215,7 +216,7 @@ impl<'a> FileEffect<'a> {
             _ => self.opened = true,
         }
         self.unasked |= is_unasked(action);
-        self.stated |= action.intent == "stated";
+        self.stated |= matches!(action.intent.as_str(), "stated" | "unknown");
         self.directory |= action.attributes.contains_key("agentsight.file.directory");
     }
 

@@ -136,6 +136,9 @@ fn facts_of(index: &Index<'_>) -> Vec<(Style, String)> {
             ),
         ));
     }
+    if index.doc.actions.iter().any(|it| it.intent == "unknown") {
+        facts.push((Style::Dim, "what was asked for was not kept".to_owned()));
+    }
     facts
 }
 

@@ -103,6 +103,8 @@ pub(super) fn build(
         .start
         .as_ref()
         .map_or("", |(_, start)| start.cwd.as_str());
+    // A ledger without a beginning is of the kind that holds content.
+    let knows_words = graph.start.as_ref().is_none_or(|(_, start)| start.content);
     let cwd_of = |key| {
         let process = tree.processes.get(graph.processes.position(key)?)?;
         process
@@ -126,7 +128,7 @@ pub(super) fn build(
         links,
         requests,
         files,
-        judge: Judge::new(tree, links, words, session_cwd, scratch),
+        judge: Judge::new(tree, links, words, (session_cwd, knows_words), scratch),
         drafts: Vec::new(),
     };
     builder.processes();

@@ -17,7 +17,8 @@
 //! | `channel` | pipes and sockets between processes |
 //! | `named-host`, `network-program`, `name-lookup` | connections of named programs |
 //!
-//! Everything else that a tool call caused is *unstated*: no word of the call leads to it.
+//! Everything else that a tool call caused is *unstated*: no word of the call leads to it. Where the words
+//! were not kept, that is *unknown*.
 
 use std::collections::{HashMap, HashSet};
 
@@ -49,6 +50,8 @@ pub(crate) enum Intent {
     /// With the name of the rule.
     Implied(&'static str),
     Unstated,
+    /// As content is not kept, the words of the call are not known.
+    Unknown,
     None,
 }
 
@@ -59,6 +62,7 @@ impl Intent {
             Self::Stated => "stated",
             Self::Implied(_) => "implied",
             Self::Unstated => "unstated",
+            Self::Unknown => "unknown",
             Self::None => "none",
         }
     }
@@ -80,6 +84,8 @@ pub(crate) struct Judge<'a> {
     tree: &'a Tree<'a>,
     words: &'a [CallWords],
     session_cwd: &'a str,
+    /// Whether the ledger has the arguments of tool calls.
+    knows_words: bool,
     /// Words of what agents wrapped around commands, by the process that carries them.
     wrappers: HashMap<usize, CallWords>,
     /// Files that a call's processes made and removed again, by tool call and path.
@@ -93,7 +99,7 @@ impl<'a> Judge<'a> {
         tree: &'a Tree<'a>,
         links: &ProcessLinks,
         words: &'a [CallWords],
-        session_cwd: &'a str,
+        (session_cwd, knows_words): (&'a str, bool),
         scratch: HashSet<(usize, &'a str)>,
     ) -> Self {
         // Where the arguments are the command and nothing else, nothing was wrapped around it.
@@ -115,6 +121,7 @@ impl<'a> Judge<'a> {
             tree,
             words,
             session_cwd,
+            knows_words,
             wrappers,
             scratch,
             programs: HashMap::new(),
@@ -145,7 +152,7 @@ impl<'a> Judge<'a> {
         exec: &ExecRecord,
         cause: Option<(&Cause, usize)>,
     ) -> Intent {
-        let intent = self.exec_intent(position, exec, cause);
+        let intent = self.or_unknown(self.exec_intent(position, exec, cause));
         self.programs.insert(exec.seq, intent);
         intent
     }
@@ -208,12 +215,30 @@ impl<'a> Judge<'a> {
         let exec = position.and_then(|position| self.program_at(position, time));
         match exec.and_then(|exec| self.programs.get(&exec.seq)) {
             Some(Intent::Stated | Intent::Implied(_)) => Intent::Implied("program"),
-            _ => Intent::Unstated,
+            _ => self.or_unknown(Intent::Unstated),
+        }
+    }
+
+    /// Nothing is said to be unasked for where it is not known what was asked.
+    fn or_unknown(&self, intent: Intent) -> Intent {
+        match intent {
+            Intent::Unstated if !self.knows_words => Intent::Unknown,
+            other => other,
         }
     }
 
     /// Judges the use of a file at `time`.
     pub(crate) fn file(
+        &self,
+        position: Option<usize>,
+        path: &str,
+        use_of: FileUseKind,
+        cause: Option<(&Cause, Option<usize>)>,
+    ) -> Intent {
+        self.or_unknown(self.file_intent(position, path, use_of, cause))
+    }
+
+    fn file_intent(
         &self,
         position: Option<usize>,
         path: &str,
@@ -271,6 +296,16 @@ impl<'a> Judge<'a> {
 
     /// Judges the use of an address at `time`.
     pub(crate) fn network(
+        &self,
+        position: Option<usize>,
+        endpoint: &Endpoint,
+        time: KTime,
+        cause: Option<&Cause>,
+    ) -> Intent {
+        self.or_unknown(self.network_intent(position, endpoint, time, cause))
+    }
+
+    fn network_intent(
         &self,
         position: Option<usize>,
         endpoint: &Endpoint,

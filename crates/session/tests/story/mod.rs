@@ -33,6 +33,7 @@ impl Story {
                 id: "01J".into(),
                 command: vec!["agent".into()],
                 cwd: CWD.into(),
+                content: true,
                 ..SessionStart::default()
             })),
         );
