@@ -209,7 +209,7 @@ __weak __noinline int is_wanted(u64 socket)
 	struct actor own = { .tgid = pid_tgid >> 32, .tid = (u32)pid_tgid }, *actor = &own;
 	struct socket_use *use = bpf_map_lookup_elem(&socket_uses, &socket);
 	struct transfer *moved = this_transfer();
-	bool datagrams, sent;
+	bool datagrams, sent, opening;
 	struct user_data *data;
 	u64 bytes;
 
@@ -222,7 +222,8 @@ __weak __noinline int is_wanted(u64 socket)
 	datagrams = use->protocol == IPPROTO_UDP;
 	if (data->form == DATA_NONE)
 		return 0;
-	if (!(use->flags & SOCKET_SNIFFED)) {
+	opening = !(use->flags & SOCKET_SNIFFED);
+	if (opening) {
 		u64 first = first_bytes(data);
 
 		use->flags |= SOCKET_SNIFFED;
@@ -236,7 +237,7 @@ __weak __noinline int is_wanted(u64 socket)
 	if (datagrams)
 		return 0;
 	if (use->flags & SOCKET_TLS)
-		note_tls_socket(socket, sent, actor->scope, actor->tgid, actor->tid);
+		note_tls_socket(socket, sent, opening, actor->scope, actor->tgid, actor->tid);
 	return !(use->flags & SOCKET_TLS) && use->flags & SOCKET_HTTP;
 }
 

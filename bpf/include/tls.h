@@ -42,13 +42,15 @@ struct {
 /*
  * What a thread does with TLS: the object whose function it entered last, as long as that object's socket
  * is not known, and the TLS socket that it read last. A TLS record that a thread writes next (or inside
- * the function) is that object's; data that an object gives comes from the socket read last.
+ * the function) is that object's; data that an object gives comes from the socket read last. The owner is
+ * the object whose record the thread is about to seal.
  */
 struct tls_thread {
 	u64 pending_object;
 	u64 read_socket;
+	u64 owner;
 	u32 tgid;
-	u32 reserved;
+	u32 pending_layer; /* enum tls_layer */
 };
 struct {
 	__uint(type, BPF_MAP_TYPE_LRU_HASH);
@@ -117,7 +119,9 @@ static __always_inline void note_object(u64 object, u32 tgid, u32 tid, u8 layer)
 {
 	struct tls_stream_key key = { .object = object, .tgid = tgid };
 	struct tls_stream *stream = bpf_map_lookup_elem(&tls_streams, &key);
-	struct tls_thread fresh = { .pending_object = object, .tgid = tgid };
+	struct tls_thread fresh = {
+		.pending_object = object, .tgid = tgid, .pending_layer = layer
+	};
 	struct tls_thread *thread;
 
 	if (stream && layer == LAYER_THREAD)
@@ -126,15 +130,26 @@ static __always_inline void note_object(u64 object, u32 tgid, u32 tid, u8 layer)
 	/* What the thread writes from now on is not that of another object that it began before. */
 	if (stream && socket_of_stream(stream))
 		object = 0;
-	if (thread && thread->tgid == tgid)
+	if (thread && thread->tgid == tgid) {
 		thread->pending_object = object;
-	else if (object)
+		thread->pending_layer = layer;
+	} else if (object) {
 		bpf_map_update_elem(&tls_threads, &tid, &fresh, BPF_ANY);
+	}
 }
 
-/* The thread moved TLS records over the socket. */
-static __always_inline void note_tls_socket(u64 socket, bool sent, const struct scope *scope,
-					    u32 tgid, u32 tid)
+/* What the thread writes next is no object's data. */
+static __always_inline void note_no_object(u32 tgid, u32 tid)
+{
+	struct tls_thread *thread = bpf_map_lookup_elem(&tls_threads, &tid);
+
+	if (thread && thread->tgid == tgid)
+		thread->pending_object = 0;
+}
+
+/* The thread moved TLS records over the socket; `opening`: its first ones. */
+static __always_inline void note_tls_socket(u64 socket, bool sent, bool opening,
+					    const struct scope *scope, u32 tgid, u32 tid)
 {
 	struct tls_thread *thread = bpf_map_lookup_elem(&tls_threads, &tid);
 	struct tls_thread fresh = { .read_socket = socket, .tgid = tgid };
@@ -152,6 +167,9 @@ static __always_inline void note_tls_socket(u64 socket, bool sent, const struct 
 	}
 	if (!thread || !thread->pending_object)
 		return;
+	/* No record that was sealed is the first one of a connection: the socket of this one was full. */
+	if (opening && thread->pending_layer != LAYER_STREAM)
+		return;
 	object = thread->pending_object;
 	thread->pending_object = 0;
 	stream = stream_of(tgid, object, scope);
@@ -162,7 +180,7 @@ static __always_inline void note_tls_socket(u64 socket, bool sent, const struct 
 #define HOW(direction, layer) ((direction) | (layer) << 1)
 
 /* VERIFIER: a ring reservation has a constant size, so there is one for each class of sizes. */
-#define COPY_CHUNK(capacity)                                                                       \
+#define COPY_CHUNK(capacity, read, source)                                                 \
 	do {                                                                                       \
 		struct {                                                                           \
 			struct tls_data_rec rec;                                                   \
@@ -180,7 +198,7 @@ static __always_inline void note_tls_socket(u64 socket, bool sent, const struct 
 		out->rec.layer = how >> 1;                                                         \
 		out->rec.reserved[0] = out->rec.reserved[1] = 0;                                   \
 		barrier_var(bytes);                                                                \
-		if (bytes > capacity || bpf_probe_read_user(out->bytes, bytes, (void *)buffer)) {  \
+		if (bytes > capacity || read(out->bytes, bytes, source)) {                         \
 			bpf_ringbuf_discard(out, BPF_RB_NO_WAKEUP);                                \
 			goto fault;                                                                \
 		}                                                                                  \
@@ -216,13 +234,13 @@ __weak __noinline int copy_chunk(u64 object, u64 buffer, u64 bytes, u32 how)
 	offset = stream->offsets[how & 1];
 	stream->offsets[how & 1] = offset + bytes;
 	if (bytes <= 448)
-		COPY_CHUNK(448);
+		COPY_CHUNK(448, bpf_probe_read_user, (void *)buffer);
 	else if (bytes <= 2048)
-		COPY_CHUNK(2048);
+		COPY_CHUNK(2048, bpf_probe_read_user, (void *)buffer);
 	else if (bytes <= 6144)
-		COPY_CHUNK(6144);
+		COPY_CHUNK(6144, bpf_probe_read_user, (void *)buffer);
 	else
-		COPY_CHUNK(16384);
+		COPY_CHUNK(16384, bpf_probe_read_user, (void *)buffer);
 	return 0;
 
 full:
@@ -279,16 +297,27 @@ __weak __noinline int open_stream(u64 object, u32 how)
 	struct scope *scope = scope_of(tgid);
 	struct tls_thread *thread;
 	struct tls_stream *stream;
+	u64 socket;
 
 	if (!scope)
 		return 0;
 	stream = stream_of(tgid, object, scope);
 	if (!stream)
 		return 0;
-	if (how >> 1 == LAYER_CLEARTEXT || socket_of_stream(stream) || (how & 1) == TLS_SENT)
+	if (how >> 1 == LAYER_CLEARTEXT)
+		return 1;
+	socket = socket_of_stream(stream);
+	if ((how & 1) == TLS_SENT)
+		return 1;
+	/*
+	 * What opens a record has no use beyond one direction's key: its memory is soon another's, while the
+	 * connection that it served goes on.
+	 */
+	if (socket && how >> 1 != LAYER_RECORD)
 		return 1;
 	thread = bpf_map_lookup_elem(&tls_threads, &tid);
-	if (thread && thread->tgid == tgid && thread->read_socket)
+	if (thread && thread->tgid == tgid && thread->read_socket &&
+	    thread->read_socket != socket)
 		bind_socket(stream, object, thread->read_socket, scope, tgid, tid);
 	return 1;
 }

@@ -431,6 +431,7 @@ enum operand_base {
 	BASE_THREAD = 5,
 	BASE_STACK = 6, /* stack pointer at entry */
 	BASE_RETURN = 7,
+	BASE_OWNER = 8, /* the object of the HOOK_OWNER call that the thread made last; else the thread */
 };
 
 struct tls_operand {
@@ -455,6 +456,8 @@ enum hook_flags {
 	HOOK_CREATES = 4, /* the call makes a TLS object */
 	HOOK_ENDS = 8, /* the call ends one */
 	HOOK_AT_ENTRY = 16, /* everything is there at entry */
+	HOOK_OWNER = 32, /* the call moves nothing, but tells whose the next BASE_OWNER is */
+	HOOK_KEEPS = 64, /* what would block is kept, to be sent by a call without a buffer: GnuTLS */
 };
 
 struct tls_hook {
@@ -466,6 +469,7 @@ struct tls_hook {
 	struct tls_operand skip_head;
 	struct tls_operand associated_data;
 	struct tls_operand associated_data_bytes;
+	struct tls_operand sequence; /* of the record in its direction, from 0 */
 	__u8 direction; /* enum tls_direction */
 	__u8 layer; /* enum tls_layer */
 	__u8 success; /* enum hook_success */

@@ -39,6 +39,7 @@ pub(crate) fn describe(hook: &Hook) -> Option<Description> {
     let (direction, mut flags) = match hook.kind {
         HookKind::Create => (wire::TLS_SENT, wire::HOOK_CREATES),
         HookKind::Free => (wire::TLS_SENT, wire::HOOK_ENDS),
+        HookKind::RecordOwner => (wire::TLS_SENT, wire::HOOK_OWNER),
         // Moves nothing, but what is written inside it tells the connection's socket.
         HookKind::Handshake => (wire::TLS_SENT, wire::HOOK_AT_ENTRY),
         kind => match kind.moves()? {
@@ -47,7 +48,9 @@ pub(crate) fn describe(hook: &Hook) -> Option<Description> {
         },
     };
     let returns = match &hook.attach {
-        _ if flags & (wire::HOOK_AT_ENTRY | wire::HOOK_ENDS) != 0 => Returns::Never,
+        _ if flags & (wire::HOOK_AT_ENTRY | wire::HOOK_ENDS | wire::HOOK_OWNER) != 0 => {
+            Returns::Never
+        }
         Attach::Entry => {
             flags |= wire::HOOK_AT_ENTRY;
             Returns::Never
@@ -65,6 +68,9 @@ pub(crate) fn describe(hook: &Hook) -> Option<Description> {
     if convention.only_created_objects && hook.kind != HookKind::Create {
         flags |= wire::HOOK_ONLY_CREATED;
     }
+    if convention.keeps_data {
+        flags |= wire::HOOK_KEEPS;
+    }
     if convention.skip_tail_bytes == TYPE_AND_TAG_BYTES {
         flags |= wire::HOOK_INNER_TYPE;
     }
@@ -77,6 +83,7 @@ pub(crate) fn describe(hook: &Hook) -> Option<Description> {
         skip_head: operand(convention.skip_head.as_ref())?,
         associated_data: operand(convention.associated_data.as_ref())?,
         associated_data_bytes: operand(convention.associated_data_bytes.as_ref())?,
+        sequence: operand(convention.sequence.as_ref())?,
         direction: u8::try_from(direction).ok()?,
         layer: u8::try_from(layer(hook.kind, convention)).ok()?,
         success: u8::try_from(success(convention.success)).ok()?,
@@ -92,7 +99,8 @@ pub(crate) fn describe(hook: &Hook) -> Option<Description> {
 
 fn layer(kind: HookKind, convention: &Convention) -> u32 {
     match (&convention.object, kind) {
-        (Operand::Thread, _) => wire::LAYER_THREAD,
+        // The kernel side says LAYER_RECORD where it knows the owner.
+        (Operand::Thread | Operand::RecordOwner, _) => wire::LAYER_THREAD,
         (_, HookKind::RecordSeal | HookKind::RecordOpen) => wire::LAYER_RECORD,
         _ => wire::LAYER_STREAM,
     }
@@ -140,6 +148,7 @@ fn operand(operand: Option<&Operand>) -> Option<tls_operand> {
         Operand::GoResult(index) => (wire::BASE_GO_RESULT, *index),
         Operand::Goroutine => (wire::BASE_GOROUTINE, 0),
         Operand::Thread => (wire::BASE_THREAD, 0),
+        Operand::RecordOwner => (wire::BASE_OWNER, 0),
         Operand::StackPointer => (wire::BASE_STACK, 0),
         Operand::Return => (wire::BASE_RETURN, 0),
         _ => return None,

@@ -401,6 +401,7 @@ pub(crate) fn well_known_libraries() -> Vec<PathBuf> {
         "/usr/local/lib",
         "/usr/local/lib64",
     ];
+    const NAMES: &[&str] = &["libssl.so", "libgnutls.so"];
     let mut folders: Vec<PathBuf> = FOLDERS.iter().map(PathBuf::from).collect();
     for base in ["/lib", "/usr/lib"] {
         folders.extend(
@@ -411,8 +412,8 @@ pub(crate) fn well_known_libraries() -> Vec<PathBuf> {
         .iter()
         .flat_map(|folder| entries(folder))
         .filter(|path| {
-            path.file_name()
-                .is_some_and(|name| name.to_string_lossy().starts_with("libssl.so"))
+            let name = path.file_name().unwrap_or_default().to_string_lossy();
+            NAMES.iter().any(|known| name.starts_with(known))
         })
         .collect()
 }

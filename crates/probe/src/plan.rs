@@ -2,7 +2,7 @@
 
 use std::fs::File;
 
-use agentsight_tls::{Hook, HookKind, LocateError, Located, Options, Stack};
+use agentsight_tls::{HookKind, LocateError, Located, Options, Stack};
 use serde::{Deserialize, Serialize};
 
 use crate::Capabilities;
@@ -73,23 +73,16 @@ fn has_own_program(kind: HookKind) -> bool {
     )
 }
 
-fn is_record_layer(hook: &Hook) -> bool {
-    matches!(hook.kind, HookKind::RecordSeal | HookKind::RecordOpen)
-}
-
 fn plan(located: &Located, capabilities: Capabilities) -> Plan {
-    // rustls over AWS-LC is seen at AWS-LC, whose interface is C: attaching to both would see all twice.
-    let aws_lc_records = located
-        .stacks
-        .iter()
-        .any(|report| report.stack == Stack::AwsLc && report.hooks.iter().any(is_record_layer));
     let mut plan = Plan::default();
     for report in &located.stacks {
-        if report.stack == Stack::Rustls && aws_lc_records {
-            continue;
-        }
         let before = plan.functions.len();
-        for hook in &report.hooks {
+        // What another stack sees as well would be seen twice.
+        for hook in report
+            .hooks
+            .iter()
+            .filter(|hook| hook.superseded_by.is_none())
+        {
             let openssl = matches!(
                 report.stack,
                 Stack::OpenSsl | Stack::BoringSsl | Stack::AwsLc

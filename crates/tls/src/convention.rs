@@ -19,7 +19,7 @@ pub struct Convention {
     pub moved: Option<Operand>,
     /// When the call moved anything.
     pub success: Success,
-    /// Whether only objects that a hook of kind [`HookKind::Create`] saw are TLS connections.
+    /// Whether only objects that a hook of kind [`HookKind::Create`] or [`HookKind::RecordOwner`] saw count.
     pub only_created_objects: bool,
     /// How many bytes at the buffer's start are no plaintext; they are counted in the length.
     pub skip_head: Option<Operand>,
@@ -34,6 +34,11 @@ pub struct Convention {
     pub associated_data_bytes: Option<Operand>,
     /// Descriptor of the socket, where the function is given one.
     pub fd: Option<Operand>,
+    /// Number of the record in its direction. With 0, the object's memory may have been another's before.
+    pub sequence: Option<Operand>,
+    /// Whether data of a write that would block is kept, to be sent by a call without a buffer, whose result
+    /// counts it: `gnutls_record_send(session, NULL, 0)`.
+    pub keeps_data: bool,
 }
 
 /// Where the real content type of a TLS 1.3 record is. It stands behind the plaintext, as one byte.
@@ -87,6 +92,9 @@ pub enum Operand {
     Goroutine,
     /// The running thread.
     Thread,
+    /// The object of the call of kind [`HookKind::RecordOwner`] that the thread made last, each of which
+    /// stands for one record. If there is none, the thread.
+    RecordOwner,
     /// The stack pointer, at entry and at return instructions the same.
     StackPointer,
     /// The result of the platform's C calling convention.
@@ -122,6 +130,7 @@ impl fmt::Display for Operand {
             Self::GoResult(index) => write!(f, "go_ret{index}"),
             Self::Goroutine => f.write_str("goroutine"),
             Self::Thread => f.write_str("thread"),
+            Self::RecordOwner => f.write_str("record_owner"),
             Self::StackPointer => f.write_str("sp"),
             Self::Return => f.write_str("ret"),
             Self::Memory { base, offset, at } => {
@@ -159,6 +168,8 @@ impl Convention {
             associated_data: None,
             associated_data_bytes: None,
             fd: None,
+            sequence: None,
+            keeps_data: false,
         }
     }
 

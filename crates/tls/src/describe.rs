@@ -150,6 +150,7 @@ mod tests {
             convention: Convention::returning(Success::ReturnedPositive),
             attach: Attach::Both,
             confidence: Confidence::Named,
+            superseded_by: None,
             evidence: vec!["symbol SSL_read in .dynsym".to_owned()],
         });
         report.miss("SSL_free", "it reports no error that would tell it apart");

@@ -179,6 +179,8 @@ pub struct Hook {
     pub confidence: Confidence,
     /// What shows that this is the function.
     pub evidence: Vec<String>,
+    /// The stack whose hooks see the same bytes, as it does the cryptography: attach to one of the two.
+    pub superseded_by: Option<Stack>,
 }
 
 /// Which way plaintext goes.
@@ -217,6 +219,8 @@ pub enum HookKind {
     RecordSeal,
     /// Decryption of one record, on one direction of a connection.
     RecordOpen,
+    /// Encryption of one record begins: tells the object to the hook that sees the plaintext.
+    RecordOwner,
 }
 
 impl HookKind {
@@ -228,7 +232,7 @@ impl HookKind {
             Self::WriteReturn | Self::WriteEx | Self::WriteEx2 | Self::RecordSeal => {
                 Some(Direction::Write)
             }
-            Self::Handshake | Self::Create | Self::Free | Self::SetFd => None,
+            Self::Handshake | Self::Create | Self::Free | Self::SetFd | Self::RecordOwner => None,
         }
     }
 }

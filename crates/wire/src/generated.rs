@@ -88,6 +88,7 @@ pub const BASE_GOROUTINE: u32 = 4;
 pub const BASE_THREAD: u32 = 5;
 pub const BASE_STACK: u32 = 6;
 pub const BASE_RETURN: u32 = 7;
+pub const BASE_OWNER: u32 = 8;
 
 // enum hook_success
 pub const SUCCESS_ALWAYS: u32 = 0;
@@ -102,6 +103,8 @@ pub const HOOK_ONLY_CREATED: u32 = 2;
 pub const HOOK_CREATES: u32 = 4;
 pub const HOOK_ENDS: u32 = 8;
 pub const HOOK_AT_ENTRY: u32 = 16;
+pub const HOOK_OWNER: u32 = 32;
+pub const HOOK_KEEPS: u32 = 64;
 
 // enum wire_limits
 pub const WIRE_NAME_BYTES: u32 = 256;
@@ -568,13 +571,14 @@ pub struct tls_hook {
     pub skip_head: tls_operand,
     pub associated_data: tls_operand,
     pub associated_data_bytes: tls_operand,
+    pub sequence: tls_operand,
     pub direction: u8,
     pub layer: u8,
     pub success: u8,
     pub skip_tail_bytes: u8,
     pub flags: u32,
 }
-const _: () = assert!(size_of::<tls_hook>() == 104);
+const _: () = assert!(size_of::<tls_hook>() == 116);
 const _: () = assert!(offset_of!(tls_hook, object) == 0);
 const _: () = assert!(offset_of!(tls_hook, call) == 12);
 const _: () = assert!(offset_of!(tls_hook, buffer) == 24);
@@ -583,11 +587,12 @@ const _: () = assert!(offset_of!(tls_hook, moved) == 48);
 const _: () = assert!(offset_of!(tls_hook, skip_head) == 60);
 const _: () = assert!(offset_of!(tls_hook, associated_data) == 72);
 const _: () = assert!(offset_of!(tls_hook, associated_data_bytes) == 84);
-const _: () = assert!(offset_of!(tls_hook, direction) == 96);
-const _: () = assert!(offset_of!(tls_hook, layer) == 97);
-const _: () = assert!(offset_of!(tls_hook, success) == 98);
-const _: () = assert!(offset_of!(tls_hook, skip_tail_bytes) == 99);
-const _: () = assert!(offset_of!(tls_hook, flags) == 100);
+const _: () = assert!(offset_of!(tls_hook, sequence) == 96);
+const _: () = assert!(offset_of!(tls_hook, direction) == 108);
+const _: () = assert!(offset_of!(tls_hook, layer) == 109);
+const _: () = assert!(offset_of!(tls_hook, success) == 110);
+const _: () = assert!(offset_of!(tls_hook, skip_tail_bytes) == 111);
+const _: () = assert!(offset_of!(tls_hook, flags) == 112);
 
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, FromBytes, Immutable, IntoBytes, KnownLayout)]

@@ -35,27 +35,61 @@ fn must(command: &mut Command) {
     );
 }
 
-/// The client over OpenSSL, linked statically and stripped; why there is none.
-pub(crate) fn static_openssl() -> Result<PathBuf, String> {
-    let source = sources().join("openssl/post.c");
-    let program = builds().join("post-openssl");
+/// A client in C, stripped; why there is none: `missing` are the errors of a machine without the library.
+fn c_client(
+    source: &str,
+    name: &str,
+    options: &[&str],
+    missing: &[&str],
+) -> Result<PathBuf, String> {
+    let source = sources().join(source);
+    let program = builds().join(name);
     if is_fresh(&program, &source) {
         return Ok(program);
     }
+    let (before, libraries): (Vec<&str>, Vec<&str>) =
+        options.iter().partition(|option| !option.starts_with("-l"));
     let built = Command::new("gcc")
-        .args(["-O2", "-static", "-s", "-o"])
+        .args(["-O2", "-s", "-o"])
         .arg(&program)
+        .args(before)
         .arg(&source)
-        .args(["-lssl", "-lcrypto"])
+        .args(libraries)
         .output()
         .map_err(|error| format!("gcc: {error}"))?;
     if built.status.success() {
         return Ok(program);
     }
     let errors = String::from_utf8_lossy(&built.stderr).into_owned();
-    let missing = ["openssl/ssl.h: No such file", "cannot find -lssl"];
     assert!(missing.iter().any(|what| errors.contains(what)), "{errors}");
-    Err("OpenSSL's static library is not installed (libssl-dev)".to_owned())
+    Err(format!(
+        "{name}: {}",
+        errors.lines().next().unwrap_or_default()
+    ))
+}
+
+const NO_OPENSSL: &[&str] = &["openssl/ssl.h: No such file", "cannot find -lssl"];
+
+/// The client over OpenSSL, linked statically and stripped; why there is none.
+pub(crate) fn static_openssl() -> Result<PathBuf, String> {
+    let options = ["-static", "-lssl", "-lcrypto"];
+    c_client("openssl/post.c", "post-openssl", &options, NO_OPENSSL)
+}
+
+/// The same over the shared library.
+fn shared_openssl() -> Result<PathBuf, String> {
+    let options = ["-lssl", "-lcrypto"];
+    c_client(
+        "openssl/post.c",
+        "post-openssl-shared",
+        &options,
+        NO_OPENSSL,
+    )
+}
+
+fn gnutls() -> Result<PathBuf, String> {
+    let missing = ["gnutls/gnutls.h: No such file", "cannot find -lgnutls"];
+    c_client("gnutls/post.c", "post-gnutls", &["-lgnutls"], &missing)
 }
 
 /// The Go client, stripped; why there is none.
@@ -83,8 +117,8 @@ pub(crate) fn go(pie: bool) -> Result<PathBuf, String> {
     Ok(program)
 }
 
-/// The rustls client over this provider, stripped and with link-time optimisation; why there is none.
-pub(crate) fn rustls(provider: &str) -> Result<PathBuf, String> {
+/// The rustls client over these providers, stripped and with link-time optimisation; why there is none.
+pub(crate) fn rustls(providers: &str) -> Result<PathBuf, String> {
     // A copy, as cargo writes a lock file beside the manifest.
     let folder = builds().join("rustls");
     fs::create_dir_all(folder.join("src")).unwrap();
@@ -107,7 +141,7 @@ pub(crate) fn rustls(provider: &str) -> Result<PathBuf, String> {
     {
         return Err("rustls cannot be fetched".to_owned());
     }
-    let target = builds().join(format!("rustls-{provider}"));
+    let target = builds().join(format!("rustls-{}", providers.replace(',', "-")));
     must(
         cargo()
             .args([
@@ -115,7 +149,7 @@ pub(crate) fn rustls(provider: &str) -> Result<PathBuf, String> {
                 "--release",
                 "-j2",
                 "--features",
-                provider,
+                providers,
                 "--target-dir",
             ])
             .arg(&target),
@@ -153,6 +187,32 @@ fn keys_that_are_updated() {
     }
 }
 
+/// A connection that goes on from another one, and carries a request before the server has said anything.
+#[test]
+#[ignore = "needs root"]
+fn early_data() {
+    for program in [static_openssl(), shared_openssl()] {
+        match program {
+            Ok(program) => talks(&program, "early", 4, 4_000),
+            Err(reason) => return skip("a client that sends early data", &reason),
+        }
+    }
+}
+
+/// GnuTLS asks that a write that would block be made again, and takes no bytes for an answer.
+#[test]
+#[ignore = "needs root"]
+fn gnutls_whose_socket_is_full() {
+    match gnutls() {
+        Ok(program) => {
+            for mode in ["same", "none"] {
+                talks(&program, mode, 4, 600_000);
+            }
+        }
+        Err(reason) => skip("a client over GnuTLS", &reason),
+    }
+}
+
 #[test]
 #[ignore = "needs root"]
 fn go_stripped() {
@@ -168,13 +228,14 @@ fn go_stripped() {
 }
 
 #[track_caller]
-fn rustls_over(provider: &str) {
-    match rustls(provider) {
+fn rustls_over(providers: &str) {
+    match rustls(providers) {
         Ok(program) => {
             talks(&program, "one", 6, 200_000);
             talks(&program, "many", 6, 200_000);
+            talks(&program, "crossed", 8, 100_000);
         }
-        Err(reason) => skip(&format!("rustls over {provider}"), &reason),
+        Err(reason) => skip(&format!("rustls over {providers}"), &reason),
     }
 }
 
@@ -188,4 +249,11 @@ fn rustls_over_ring() {
 #[ignore = "needs root"]
 fn rustls_over_aws_lc() {
     rustls_over("aws-lc-rs");
+}
+
+/// Each connection is read where its own provider does the work, and none twice.
+#[test]
+#[ignore = "needs root"]
+fn rustls_over_both() {
+    rustls_over("ring,aws-lc-rs");
 }

@@ -4,7 +4,9 @@
  *
  * MODE is `one`, or one of these:
  * `forget` removes its own program file before it connects. `late` connects after 15 ms, as one does whose server is
- * not on the same machine. `rekey` has both sides change their keys before each request but the first.
+ * not on the same machine. `rekey` has both sides change their keys before each request but the first. `early`
+ * has a connection a request, each of which goes on from the one before and sends its request before the server has
+ * answered anything.
  */
 #include <arpa/inet.h>
 #include <openssl/ssl.h>
@@ -83,6 +85,61 @@ static void read_answer(SSL *ssl)
 	free(answer);
 }
 
+static SSL_SESSION *last_session;
+
+static int keep_session(SSL *ssl, SSL_SESSION *session)
+{
+	SSL_SESSION_free(last_session);
+	last_session = session;
+	return 1;
+}
+
+static void write_early(SSL *ssl, const char *bytes, long count)
+{
+	size_t written = 0;
+
+	require(SSL_write_early_data(ssl, bytes, count, &written) == 1 && written == (size_t)count,
+		"early data");
+}
+
+/* Posts every file over a connection of its own. */
+static void post_early(SSL_CTX *context, const char *host, const char *port, char **files)
+{
+	SSL_CTX_set_session_cache_mode(context, SSL_SESS_CACHE_CLIENT | SSL_SESS_CACHE_NO_INTERNAL);
+	SSL_CTX_sess_set_new_cb(context, keep_session);
+	for (; *files; files++) {
+		int fd = connect_to(host, port), is_early = last_session != NULL;
+		SSL *ssl = SSL_new(context);
+		char head[512], *body;
+		long bytes;
+
+		body = read_file(*files, &bytes);
+		snprintf(head, sizeof(head),
+			 "POST /v1/messages HTTP/1.1\r\nHost: %s:%s\r\n"
+			 "Content-Type: application/json\r\nContent-Length: %ld\r\n\r\n",
+			 host, port, bytes);
+		SSL_set_fd(ssl, fd);
+		if (is_early) {
+			require(SSL_set_session(ssl, last_session), "session");
+			write_early(ssl, head, strlen(head));
+			write_early(ssl, body, bytes);
+		}
+		require(SSL_connect(ssl) == 1, "handshake");
+		if (is_early) {
+			require(SSL_get_early_data_status(ssl) == SSL_EARLY_DATA_ACCEPTED,
+				"early data that is accepted");
+		} else {
+			write_all(ssl, head, strlen(head));
+			write_all(ssl, body, bytes);
+		}
+		read_answer(ssl);
+		free(body);
+		SSL_shutdown(ssl);
+		SSL_free(ssl);
+		close(fd);
+	}
+}
+
 int main(int count, char **arguments)
 {
 	char head[512], host[64] = "", port[8] = "";
@@ -90,7 +147,7 @@ int main(int count, char **arguments)
 	SSL *ssl;
 	int i, fd;
 
-	require(count > 4, "usage: post one|forget|late|rekey URL CA_PEM BODY_FILE...");
+	require(count > 4, "usage: post one|forget|late|rekey|early URL CA_PEM BODY_FILE...");
 	require(sscanf(arguments[2], "https://%63[^:]:%7[0-9]", host, port) == 2, "URL");
 	if (!strcmp(arguments[1], "forget"))
 		require(unlink(arguments[0]) == 0, "unlink");
@@ -99,6 +156,10 @@ int main(int count, char **arguments)
 	context = SSL_CTX_new(TLS_client_method());
 	require(SSL_CTX_load_verify_locations(context, arguments[3], NULL) == 1, "CA_PEM");
 	SSL_CTX_set_verify(context, SSL_VERIFY_PEER, NULL);
+	if (!strcmp(arguments[1], "early")) {
+		post_early(context, host, port, arguments + 4);
+		return 0;
+	}
 	fd = connect_to(host, port);
 	ssl = SSL_new(context);
 	SSL_set_fd(ssl, fd);

@@ -16,6 +16,9 @@ use tempfile::TempDir;
 
 use crate::TestkitError;
 
+/// Data that a client may send with its first message, when it comes again.
+const EARLY_DATA_BYTES: u32 = 1 << 14;
+
 /// A server's side of TLS, and what a client must trust.
 pub(super) struct Identity {
     pub(super) config: Arc<ServerConfig>,
@@ -52,6 +55,7 @@ pub(super) fn make() -> Result<Identity, TestkitError> {
         .with_no_client_auth()
         .with_single_cert(vec![certificate.der().clone()], private)?;
     config.alpn_protocols = vec![b"http/1.1".to_vec()];
+    config.max_early_data_size = EARLY_DATA_BYTES;
     Ok(Identity {
         config: Arc::new(config),
         ca_pem: authority.pem(),

@@ -1,6 +1,6 @@
 //! One client's connection: requests in, answers out, truth written down.
 
-use std::io::{self, BufReader, Write};
+use std::io::{self, BufReader, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::sync::Arc;
 use std::time::Duration;
@@ -20,7 +20,49 @@ use crate::{Dialect, Exchange, Outcome};
 /// How long a client may be silent, and a fault may hold it.
 const PATIENCE: Duration = Duration::from_secs(120);
 
-type Stream = BufReader<StreamOwned<ServerConnection, TcpStream>>;
+type Stream = BufReader<Tls>;
+
+/// A connection whose client may have sent data before the handshake was done.
+struct Tls {
+    /// What of it has not been read yet.
+    early: io::Cursor<Vec<u8>>,
+    stream: StreamOwned<ServerConnection, TcpStream>,
+}
+
+impl Tls {
+    fn accept(config: Arc<ServerConfig>, tcp: TcpStream) -> io::Result<Self> {
+        let tls = ServerConnection::new(config).map_err(io::Error::other)?;
+        let mut stream = StreamOwned::new(tls, tcp);
+        stream.conn.complete_io(&mut stream.sock)?;
+        let mut early = Vec::new();
+        if let Some(mut data) = stream.conn.early_data() {
+            data.read_to_end(&mut early)?;
+        }
+        Ok(Self {
+            early: io::Cursor::new(early),
+            stream,
+        })
+    }
+}
+
+impl Read for Tls {
+    fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
+        match self.early.read(into)? {
+            0 => self.stream.read(into),
+            count => Ok(count),
+        }
+    }
+}
+
+impl Write for Tls {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.stream.write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.stream.flush()
+    }
+}
 
 /// Serves a connection to its end.
 pub(super) fn serve(
@@ -33,9 +75,8 @@ pub(super) fn serve(
     tcp.set_nodelay(true)?;
     tcp.set_read_timeout(Some(PATIENCE))?;
     tcp.set_write_timeout(Some(PATIENCE))?;
-    let tls = ServerConnection::new(config).map_err(io::Error::other)?;
     let mut connection = Connection {
-        stream: BufReader::new(StreamOwned::new(tls, tcp)),
+        stream: BufReader::new(Tls::accept(config, tcp)?),
         number,
         peer,
         shared,
@@ -81,7 +122,7 @@ impl Connection<'_> {
             None => self.answer_other(&head, &body)?,
         };
         if after == After::Break {
-            let _ = self.stream.get_ref().sock.shutdown(Shutdown::Both);
+            let _ = self.stream.get_ref().stream.sock.shutdown(Shutdown::Both);
             return Err(io::ErrorKind::ConnectionAborted.into());
         }
         Ok(if head.lists("connection", "close") {
@@ -160,7 +201,7 @@ impl Connection<'_> {
             delivered,
         ));
         if outcome == Outcome::NoEnd {
-            hold(&self.stream.get_ref().sock, self.shared, PATIENCE);
+            hold(&self.stream.get_ref().stream.sock, self.shared, PATIENCE);
         }
         Ok(match outcome {
             Outcome::Complete | Outcome::Truncated => After::Next,
@@ -253,7 +294,7 @@ impl Connection<'_> {
     }
 
     fn close(mut self) -> io::Result<()> {
-        let stream = self.stream.get_mut();
+        let stream = &mut self.stream.get_mut().stream;
         stream.conn.send_close_notify();
         stream.flush()?;
         stream.sock.shutdown(Shutdown::Write)

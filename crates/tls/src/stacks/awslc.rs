@@ -177,6 +177,7 @@ fn hook(inspection: &Inspection<'_>, aead: &Aead, function: &Function) -> Option
             _ => Attach::Both,
         },
         confidence: Confidence::Proven,
+        superseded_by: None,
         evidence: vec![
             function.start.evidence.clone(),
             format!("reports errors of library {LIBRARY} from aead.c with reasons {reasons}"),

@@ -32,6 +32,11 @@ pub(super) const ENTRY: StackEntry = StackEntry {
 pub(super) const ASSERTION: &[u8] = b"ASSERT: %s[%s]:%d\n\0";
 /// Lengths are of 64 bits.
 const MOVES: fn() -> Convention = || Convention::returning(Success::ReturnedPositive64);
+/// A record that could not be sent may be sent by a call without a buffer.
+const SENDS: fn() -> Convention = || Convention {
+    keeps_data: true,
+    ..MOVES()
+};
 /// Early data is accepted whole or not at all, and 0 means that it was.
 const ACCEPTS: fn() -> Convention = || Convention {
     moved: None,
@@ -48,9 +53,9 @@ const FUNCTIONS: &[Named] = &[
     ("gnutls_record_recv", HookKind::ReadReturn, MOVES),
     ("gnutls_record_recv_seq", HookKind::ReadReturn, MOVES),
     ("gnutls_record_recv_early_data", HookKind::ReadReturn, MOVES),
-    ("gnutls_record_send", HookKind::WriteReturn, MOVES),
-    ("gnutls_record_send2", HookKind::WriteReturn, MOVES),
-    ("gnutls_record_send_range", HookKind::WriteReturn, MOVES),
+    ("gnutls_record_send", HookKind::WriteReturn, SENDS),
+    ("gnutls_record_send2", HookKind::WriteReturn, SENDS),
+    ("gnutls_record_send_range", HookKind::WriteReturn, SENDS),
     (
         "gnutls_record_send_early_data",
         HookKind::WriteReturn,

@@ -116,6 +116,7 @@ fn hook(
             file_offset,
             address: function.start,
             convention: convention(uses_registers),
+            superseded_by: None,
             evidence: vec![
                 format!("pclntab entry {:#x}..{:#x}", function.start, function.end),
                 format!(

@@ -219,21 +219,15 @@ pub(crate) fn withdraw_unproven(report: &mut StackReport) {
     }
 }
 
-/// Marks reports whose bytes the hooks of another report see, too: rustls seals and opens its records with
-/// AWS-LC, if that is its provider. The interface of AWS-LC is the one that compilers do not change.
+/// Marks what the hooks of another report see, too: rustls seals and opens its records with AWS-LC, if that is
+/// its provider. The interface of AWS-LC is the one that compilers do not change.
 pub(crate) fn mark_superseded(reports: &mut [StackReport]) {
     let is_complete = |r: &StackReport| r.stack == Stack::AwsLc && !r.is_blind();
     if !reports.iter().any(is_complete) {
         return;
     }
     for report in reports.iter_mut().filter(|r| r.stack == Stack::Rustls) {
-        if report
-            .hooks
-            .iter()
-            .any(|hook| hook.function.contains(rustls::AWS_LC_PROVIDER))
-        {
-            report.superseded_by = Some(Stack::AwsLc);
-        }
+        rustls::mark_superseded(report);
     }
 }
 

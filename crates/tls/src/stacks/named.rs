@@ -62,6 +62,7 @@ pub(super) fn hook(
         },
         confidence: Confidence::Proven,
         evidence,
+        superseded_by: None,
     })
 }
 

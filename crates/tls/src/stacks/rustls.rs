@@ -7,6 +7,7 @@
 //! - in: the object whose table has one method decrypts, in place;
 //! - out: the object whose table has two methods encrypts. It calls `OutboundChunks::copy_to_vec`, which puts
 //!   the plaintext of every record into one vector, and is the first function of `outbound.rs` that it calls.
+//!   The vector does not tell whose it is: that is the object of the encrypter that called.
 //!
 //! How structures are laid out is the compiler's choice. What is used here holds for rustls 0.23.
 
@@ -32,7 +33,7 @@ pub(super) const OUTBOUND: &[u8] = b"/src/msgs/message/outbound.rs";
 const RING: &[u8] = b"/src/crypto/ring/tls13.rs";
 const AWS_LC: &[u8] = b"/src/crypto/aws_lc_rs/tls13.rs";
 /// Name of the provider that uses AWS-LC.
-pub(super) const AWS_LC_PROVIDER: &str = "aws-lc-rs";
+const AWS_LC_PROVIDER: &str = "aws-lc-rs";
 /// Name, file, and how many kinds of decrypters the file has: AWS-LC has one of its own for AES.
 const PROVIDERS: &[(&str, &[u8], usize)] = &[("ring", RING, 1), (AWS_LC_PROVIDER, AWS_LC, 2)];
 const COPY: &str = "OutboundChunks::copy_to_vec";
@@ -82,8 +83,15 @@ fn own_version(inspection: &Inspection<'_>) -> Result<Option<String>, LocateErro
 struct Objects {
     /// (method, table, maker)
     decrypters: Vec<(u64, u64, u64)>,
-    /// Functions that an encrypter calls.
-    called_by_encrypters: BTreeSet<u64>,
+    encrypters: Vec<Encrypter>,
+}
+
+/// What seals records of TLS 1.3.
+struct Encrypter {
+    method: u64,
+    table: u64,
+    provider: &'static str,
+    callees: BTreeSet<u64>,
 }
 
 fn search(inspection: &mut Inspection<'_>, report: &mut StackReport) -> Result<(), LocateError> {
@@ -96,11 +104,11 @@ fn search(inspection: &mut Inspection<'_>, report: &mut StackReport) -> Result<(
     let locations = rust::locations(inspection.elf, &inspection.scanner, &files)?;
     let targets: Vec<u64> = locations.iter().flatten().map(|l| l.address).collect();
     let functions = inspection.functions_referring(&targets)?;
-    let mut called_by_encrypters = BTreeSet::new();
+    let mut encrypters = Vec::new();
     for (provider, locations) in PROVIDERS.iter().zip(locations.iter().skip(1)) {
         if !locations.is_empty() {
-            let objects = objects(inspection, &holding(&functions, locations))?;
-            called_by_encrypters.extend(&objects.called_by_encrypters);
+            let objects = objects(inspection, provider.0, &holding(&functions, locations))?;
+            encrypters.extend(objects.encrypters);
             add_decrypters(inspection, provider, &objects.decrypters, report);
         }
     }
@@ -109,13 +117,18 @@ fn search(inspection: &mut Inspection<'_>, report: &mut StackReport) -> Result<(
         "only records of TLS 1.3 are read; those of older versions are not looked for",
     );
     let outbound = locations.first().map_or(&[][..], Vec::as_slice);
-    search_copy(
-        inspection,
-        outbound,
-        &functions,
-        &called_by_encrypters,
-        report,
-    );
+    if let Some(copy) = search_copy(inspection, outbound, &functions, &encrypters, report) {
+        let callers = encrypters
+            .iter()
+            .filter(|encrypter| encrypter.callees.contains(&copy));
+        let owners: BTreeMap<u64, &Encrypter> =
+            callers.map(|caller| (caller.method, caller)).collect();
+        report.hooks.extend(
+            owners
+                .into_values()
+                .filter_map(|owner| owner_hook(inspection, owner)),
+        );
+    }
     Ok(())
 }
 
@@ -130,7 +143,11 @@ fn holding<'f>(functions: &'f [Function], locations: &[Location]) -> Vec<&'f Fun
 }
 
 /// Finds what `makers` make.
-fn objects(inspection: &Inspection<'_>, makers: &[&Function]) -> Result<Objects, LocateError> {
+fn objects(
+    inspection: &Inspection<'_>,
+    provider: &'static str,
+    makers: &[&Function],
+) -> Result<Objects, LocateError> {
     let mut maker_of: BTreeMap<u64, u64> = BTreeMap::new();
     for maker in makers {
         let constants = maker.routine.constants().into_iter();
@@ -139,7 +156,7 @@ fn objects(inspection: &Inspection<'_>, makers: &[&Function]) -> Result<Objects,
     let addresses: BTreeSet<u64> = maker_of.keys().copied().collect();
     let mut objects = Objects {
         decrypters: Vec::new(),
-        called_by_encrypters: BTreeSet::new(),
+        encrypters: Vec::new(),
     };
     for (table, methods) in rust::vtables(inspection.elf, &inspection.scanner, &addresses)? {
         let maker = maker_of.get(&table).copied().unwrap_or(0);
@@ -151,8 +168,14 @@ fn objects(inspection: &Inspection<'_>, makers: &[&Function]) -> Result<Objects,
                 let routine = inspection.starts.routine(*encrypt)?;
                 let kept: BTreeSet<u64> = routine.kept_callees().collect();
                 let kept = inspection.scanner.pointers_at(&kept)?;
-                objects.called_by_encrypters.extend(kept.into_values());
-                objects.called_by_encrypters.extend(routine.callees());
+                let mut callees = routine.callees();
+                callees.extend(kept.into_values());
+                objects.encrypters.push(Encrypter {
+                    method: *encrypt,
+                    table,
+                    provider,
+                    callees,
+                });
             }
             _ => {}
         }
@@ -195,6 +218,7 @@ fn add_decrypters(
             convention: decrypt_convention(inspection.elf.machine),
             attach: Attach::Both,
             confidence,
+            superseded_by: None,
             evidence: vec![
                 format!("the function at {maker:#x} holds a place in tls13.rs of {provider}"),
                 format!("and refers to the table at {table:#x}, whose one method it is"),
@@ -223,14 +247,18 @@ fn decrypt_convention(machine: Machine) -> Convention {
 }
 
 /// Finds `copy_to_vec`: other functions of `outbound.rs` may panic before it in the file, such as `to_vec`,
-/// which has it inside; but encrypters do not call them.
+/// which has it inside; but encrypters do not call them. Returns its address.
 fn search_copy(
     inspection: &Inspection<'_>,
     outbound: &[Location],
     functions: &[Function],
-    called: &BTreeSet<u64>,
+    encrypters: &[Encrypter],
     report: &mut StackReport,
-) {
+) -> Option<u64> {
+    let is_called = |address: u64| {
+        let mut encrypters = encrypters.iter();
+        encrypters.any(|encrypter| encrypter.callees.contains(&address))
+    };
     let line_of: BTreeMap<u64, u32> = outbound.iter().map(|l| (l.address, l.line)).collect();
     let lines = |function: &Function| {
         function
@@ -242,18 +270,73 @@ fn search_copy(
     };
     let found: Vec<(u32, &Function)> = functions
         .iter()
-        .filter(|function| called.contains(&function.start.address))
+        .filter(|function| is_called(function.start.address))
         .filter_map(|function| Some((lines(function)?, function)))
         .collect();
     let first = found.iter().map(|(line, _)| *line).min();
     let mut firsts = found.iter().filter(|(line, _)| Some(*line) == first);
     match (firsts.next(), firsts.next()) {
         (Some((line, function)), None) => {
-            report.hooks.extend(copy_hook(inspection, function, *line));
+            report.hooks.push(copy_hook(inspection, function, *line)?);
+            return Some(function.start.address);
         }
         (None, _) => report.miss(COPY, "no encrypter calls a function of outbound.rs"),
         _ => report.miss(COPY, "encrypters call several functions of outbound.rs"),
     }
+    None
+}
+
+/// Marks the hooks whose bytes those of AWS-LC see, too. Connections over another provider in the same
+/// program are seen here alone; what their encrypters copy is told from the rest by its owner.
+pub(super) fn mark_superseded(report: &mut StackReport) {
+    let by = Some(Stack::AwsLc);
+    let is_over_aws_lc = |hook: &Hook| hook.function.contains(AWS_LC_PROVIDER);
+    if !report.hooks.iter().any(is_over_aws_lc) {
+        return;
+    }
+    let others = [HookKind::RecordOpen, HookKind::RecordOwner].map(|kind| {
+        report
+            .hooks
+            .iter()
+            .any(|hook| hook.kind == kind && !is_over_aws_lc(hook))
+    });
+    let is_needed = others == [true, true];
+    for hook in &mut report.hooks {
+        if is_over_aws_lc(hook) || !is_needed {
+            hook.superseded_by = by;
+        }
+        hook.convention.only_created_objects |= hook.kind == HookKind::RecordSeal;
+    }
+    if !is_needed {
+        report.superseded_by = by;
+    }
+}
+
+/// `fn encrypt(&mut self, message, sequence) -> Result<..>`, which is passed like `decrypt`.
+fn owner_hook(inspection: &Inspection<'_>, encrypter: &Encrypter) -> Option<Hook> {
+    let (object, sequence) = match inspection.elf.machine {
+        Machine::X86_64 => (1, 3),
+        Machine::Aarch64 => (0, 2),
+    };
+    let Encrypter {
+        provider, table, ..
+    } = encrypter;
+    Some(Hook {
+        function: format!("MessageEncrypter::encrypt (TLS 1.3, {provider})"),
+        kind: HookKind::RecordOwner,
+        file_offset: inspection.elf.file_offset(encrypter.method)?,
+        address: encrypter.method,
+        convention: Convention {
+            sequence: Some(Operand::Argument(sequence)),
+            ..Convention::of_object(Operand::Argument(object))
+        },
+        attach: Attach::Entry,
+        confidence: Confidence::Proven,
+        superseded_by: None,
+        evidence: vec![format!(
+            "one of two methods in the table at {table:#x} of {provider}; calls {COPY}"
+        )],
+    })
 }
 
 fn copy_hook(inspection: &Inspection<'_>, function: &Function, line: u32) -> Option<Hook> {
@@ -269,10 +352,11 @@ fn copy_hook(inspection: &Inspection<'_>, function: &Function, line: u32) -> Opt
             buffer: Some(vector().load(8, Moment::Return)),
             length: Some(vector().load(16, Moment::Return)),
             skip_head: Some(vector().load(16, Moment::Entry)),
-            ..Convention::of_object(Operand::Thread)
+            ..Convention::of_object(Operand::RecordOwner)
         },
         attach: Attach::Both,
         confidence: Confidence::Proven,
+        superseded_by: None,
         evidence: vec![
             function.start.evidence.clone(),
             format!("holds line {line} of outbound.rs, and encrypters call it"),
