@@ -3,7 +3,7 @@
  * Plaintext of TLS at functions of any shape: those of record layers, of Go, of GnuTLS and NSS. User
  * space describes each function (struct tls_hook), the probe's cookie says which one it is.
  */
-#include "tls.h"
+#include "operands.h"
 
 char LICENSE[] SEC("license") = "Dual BSD/GPL";
 
@@ -84,145 +84,6 @@ struct {
 	__type(key, u32);
 	__type(value, struct tls_kept);
 } tls_kept_empty SEC(".maps");
-
-static __always_inline u64 load(u64 address, s32 offset)
-{
-	u64 value = 0;
-
-	bpf_probe_read_user(&value, sizeof(value), (void *)address + offset);
-	return value;
-}
-
-static __always_inline u64 c_argument(struct pt_regs *regs, u8 index)
-{
-	switch (index) {
-	case 0:
-		return PT_REGS_PARM1_CORE(regs);
-	case 1:
-		return PT_REGS_PARM2_CORE(regs);
-	case 2:
-		return PT_REGS_PARM3_CORE(regs);
-	case 3:
-		return PT_REGS_PARM4_CORE(regs);
-	case 4:
-		return PT_REGS_PARM5_CORE(regs);
-#if defined(__TARGET_ARCH_x86)
-	case 5:
-		return PT_REGS_PARM6_CORE(regs);
-	default: /* behind the return address */
-		return load(PT_REGS_SP_CORE(regs), 8 + 8 * (index - 6));
-#elif defined(__TARGET_ARCH_arm64)
-	case 5:
-	case 6:
-	case 7:
-		return BPF_CORE_READ((struct user_pt_regs *)regs, regs[index & 7]);
-	default:
-		return load(PT_REGS_SP_CORE(regs), 8 * (index - 8));
-#endif
-	}
-}
-
-/* ABIInternal of Go: cmd/compile/abi-internal.md */
-static __always_inline u64 go_register(struct pt_regs *regs, u8 index)
-{
-#if defined(__TARGET_ARCH_x86)
-	switch (index) {
-	case 0:
-		return BPF_CORE_READ(regs, ax);
-	case 1:
-		return BPF_CORE_READ(regs, bx);
-	case 2:
-		return BPF_CORE_READ(regs, cx);
-	case 3:
-		return BPF_CORE_READ(regs, di);
-	case 4:
-		return BPF_CORE_READ(regs, si);
-	default:
-		return 0;
-	}
-#elif defined(__TARGET_ARCH_arm64)
-	return BPF_CORE_READ((struct user_pt_regs *)regs, regs[index & 15]);
-#endif
-}
-
-static __always_inline u64 goroutine(struct pt_regs *regs)
-{
-#if defined(__TARGET_ARCH_x86)
-	return BPF_CORE_READ(regs, r14);
-#elif defined(__TARGET_ARCH_arm64)
-	return BPF_CORE_READ((struct user_pt_regs *)regs, regs[28]);
-#endif
-}
-
-/* Takes the object that the thread's last HOOK_OWNER call named; if there is none, the thread stands for it. */
-static __always_inline u64 take_owner(void)
-{
-	u64 pid_tgid = bpf_get_current_pid_tgid();
-	u32 tid = (u32)pid_tgid;
-	struct tls_thread *thread = bpf_map_lookup_elem(&tls_threads, &tid);
-	u64 owner;
-
-	if (!thread || thread->tgid != pid_tgid >> 32 || !thread->owner)
-		return tid;
-	owner = thread->owner;
-	thread->owner = 0;
-	return owner;
-}
-
-/* What of an operand is there at entry: its base, and the loads that are not late. */
-static __always_inline u64 evaluate_early(struct pt_regs *regs, const struct tls_operand *operand)
-{
-	u64 value;
-
-	switch (operand->base) {
-	case BASE_ARGUMENT:
-		value = c_argument(regs, operand->index);
-		break;
-	case BASE_GO_ARGUMENT:
-		value = go_register(regs, operand->index);
-		break;
-	case BASE_GOROUTINE:
-		value = goroutine(regs);
-		break;
-	case BASE_THREAD:
-		value = (u32)bpf_get_current_pid_tgid();
-		break;
-	case BASE_STACK:
-		value = PT_REGS_SP_CORE(regs);
-		break;
-	case BASE_OWNER:
-		value = take_owner();
-		break;
-	default:
-		return 0;
-	}
-	if (operand->loads >= 1 && operand->late_loads < operand->loads)
-		value = load(value, operand->offsets[0]);
-	if (operand->loads >= 2 && operand->late_loads == 0)
-		value = load(value, operand->offsets[1]);
-	return value;
-}
-
-/* The rest of it, at return. */
-static __always_inline u64 evaluate_late(struct pt_regs *regs, const struct tls_operand *operand,
-					 u64 early)
-{
-	u64 value = early;
-	bool all = false;
-
-	if (operand->base == BASE_RETURN) {
-		value = PT_REGS_RC_CORE(regs);
-		all = true;
-	} else if (operand->base == BASE_GO_RESULT) {
-		value = go_register(regs, operand->index);
-		all = true;
-	}
-	if (operand->loads >= 1 && (all || operand->late_loads == operand->loads))
-		value = load(value, operand->offsets[0]);
-	if (operand->loads >= 2 && (all || operand->late_loads))
-		value = load(value, operand->offsets[1]);
-	return value;
-}
 
 enum {
 	OBJECT,
@@ -529,8 +390,7 @@ int BPF_UPROBE(hook_enter)
 	if (hook->flags & HOOK_ONLY_CREATED && !is_created(hook, &object))
 		return 0;
 	if (may_write(hook) && !seals_at_entry(hook))
-		note_object(object.object, key.tgid, (u32)pid_tgid,
-			    layer_of(hook, object.object));
+		note_object(object.object, key.tgid, (u32)pid_tgid, layer_of(hook, object.object));
 	call.values[CALL] = evaluate_early(ctx, &hook->call);
 	call.values[BUFFER] = evaluate_early(ctx, &hook->buffer);
 	call.values[LENGTH] = evaluate_early(ctx, &hook->length);

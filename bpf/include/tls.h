@@ -119,9 +119,9 @@ static __always_inline void note_object(u64 object, u32 tgid, u32 tid, u8 layer)
 {
 	struct tls_stream_key key = { .object = object, .tgid = tgid };
 	struct tls_stream *stream = bpf_map_lookup_elem(&tls_streams, &key);
-	struct tls_thread fresh = {
-		.pending_object = object, .tgid = tgid, .pending_layer = layer
-	};
+	struct tls_thread fresh = { .pending_object = object,
+				    .tgid = tgid,
+				    .pending_layer = layer };
 	struct tls_thread *thread;
 
 	if (stream && layer == LAYER_THREAD)
@@ -180,7 +180,7 @@ static __always_inline void note_tls_socket(u64 socket, bool sent, bool opening,
 #define HOW(direction, layer) ((direction) | (layer) << 1)
 
 /* VERIFIER: a ring reservation has a constant size, so there is one for each class of sizes. */
-#define COPY_CHUNK(capacity, read, source)                                                 \
+#define COPY_CHUNK(capacity, read, source)                                                         \
 	do {                                                                                       \
 		struct {                                                                           \
 			struct tls_data_rec rec;                                                   \
@@ -316,8 +316,7 @@ __weak __noinline int open_stream(u64 object, u32 how)
 	if (socket && how >> 1 != LAYER_RECORD)
 		return 1;
 	thread = bpf_map_lookup_elem(&tls_threads, &tid);
-	if (thread && thread->tgid == tgid && thread->read_socket &&
-	    thread->read_socket != socket)
+	if (thread && thread->tgid == tgid && thread->read_socket && thread->read_socket != socket)
 		bind_socket(stream, object, thread->read_socket, scope, tgid, tid);
 	return 1;
 }

@@ -313,11 +313,18 @@ pub(super) fn mark_superseded(report: &mut StackReport) {
 }
 
 /// `fn encrypt(&mut self, message, sequence) -> Result<..>`, which is passed like `decrypt`.
-fn owner_hook(inspection: &Inspection<'_>, encrypter: &Encrypter) -> Option<Hook> {
-    let (object, sequence) = match inspection.elf.machine {
+fn encrypt_convention(machine: Machine) -> Convention {
+    let (object, sequence) = match machine {
         Machine::X86_64 => (1, 3),
         Machine::Aarch64 => (0, 2),
     };
+    Convention {
+        sequence: Some(Operand::Argument(sequence)),
+        ..Convention::of_object(Operand::Argument(object))
+    }
+}
+
+fn owner_hook(inspection: &Inspection<'_>, encrypter: &Encrypter) -> Option<Hook> {
     let Encrypter {
         provider, table, ..
     } = encrypter;
@@ -326,10 +333,7 @@ fn owner_hook(inspection: &Inspection<'_>, encrypter: &Encrypter) -> Option<Hook
         kind: HookKind::RecordOwner,
         file_offset: inspection.elf.file_offset(encrypter.method)?,
         address: encrypter.method,
-        convention: Convention {
-            sequence: Some(Operand::Argument(sequence)),
-            ..Convention::of_object(Operand::Argument(object))
-        },
+        convention: encrypt_convention(inspection.elf.machine),
         attach: Attach::Entry,
         confidence: Confidence::Proven,
         superseded_by: None,
@@ -362,4 +366,72 @@ fn copy_hook(inspection: &Inspection<'_>, function: &Function, line: u32) -> Opt
             format!("holds line {line} of outbound.rs, and encrypters call it"),
         ],
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn hook(function: &str, kind: HookKind) -> Hook {
+        Hook {
+            function: function.to_owned(),
+            kind,
+            file_offset: 0,
+            address: 0,
+            convention: Convention::of_object(Operand::RecordOwner),
+            attach: Attach::Both,
+            confidence: Confidence::Proven,
+            evidence: Vec::new(),
+            superseded_by: None,
+        }
+    }
+
+    /// Arguments begin behind the result's address on one machine, and not on the other.
+    #[test]
+    fn methods_are_passed_as_the_machine_does() {
+        for (machine, object, message, sequence) in
+            [(Machine::X86_64, 1, 2, 3), (Machine::Aarch64, 0, 1, 2)]
+        {
+            let decrypt = decrypt_convention(machine);
+            let buffer = Operand::Argument(message).load(0, Moment::Entry);
+            assert_eq!(decrypt.object, Operand::Argument(object), "{machine:?}");
+            assert_eq!(decrypt.buffer, Some(buffer), "{machine:?}");
+            let encrypt = encrypt_convention(machine);
+            assert_eq!(encrypt.object, Operand::Argument(object), "{machine:?}");
+            assert_eq!(encrypt.sequence, Some(Operand::Argument(sequence)));
+        }
+    }
+
+    #[test]
+    fn aws_lc_sees_what_is_its_own() {
+        const RING: &[(&str, HookKind)] = &[
+            ("decrypt (ring)", HookKind::RecordOpen),
+            ("encrypt (ring)", HookKind::RecordOwner),
+        ];
+        const AWS: &[(&str, HookKind)] = &[
+            ("decrypt (aws-lc-rs)", HookKind::RecordOpen),
+            ("encrypt (aws-lc-rs)", HookKind::RecordOwner),
+        ];
+        const BOTH: &[&str] = &["decrypt (ring)", "encrypt (ring)", COPY];
+        let cases: [(Vec<_>, &[&str]); 4] = [
+            (RING.to_vec(), BOTH),
+            (AWS.to_vec(), &[]),
+            ([RING, AWS].concat(), BOTH),
+            // One direction alone is not read.
+            ([&RING[..1], AWS].concat(), &[]),
+        ];
+        for (hooks, expected) in cases {
+            let mut report = StackReport::new(Stack::Rustls, Vec::new());
+            report.hooks = hooks.iter().map(|(name, kind)| hook(name, *kind)).collect();
+            report.hooks.push(hook(COPY, HookKind::RecordSeal));
+            mark_superseded(&mut report);
+            let left = report.hooks.iter().filter(|h| h.superseded_by.is_none());
+            let left: Vec<&str> = left.map(|h| h.function.as_str()).collect();
+            assert_eq!(left, expected, "{hooks:?}");
+            assert_eq!(report.superseded_by.is_some(), expected.is_empty());
+            let shares_copy = hooks.iter().any(|(name, _)| name.contains(AWS_LC_PROVIDER));
+            let copy = report.hooks.iter().find(|h| h.function == COPY).unwrap();
+            assert_eq!(copy.convention.only_created_objects, shares_copy);
+        }
+    }
 }
