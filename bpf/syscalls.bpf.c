@@ -498,7 +498,7 @@ static __always_inline void signal_generated(int signal, struct kernel_siginfo *
 	if (!actor.scope || !signal || is_of_kernel(signal, info, target, actor.tgid))
 		return;
 	s = scratch();
-	if (!s)
+	if (!s || !act_is_told(OP_SIGNAL, signal))
 		return;
 	rec = begin_act(s, &actor, OP_SIGNAL);
 	rec->arguments[0] = signal;

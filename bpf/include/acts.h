@@ -59,6 +59,47 @@ static __always_inline bool is_first(const struct scope *scope, u32 operation, u
 	return true;
 }
 
+#define ACTS_PER_SECOND 512
+#define SECOND_NS 1000000000ull
+
+struct act_rate {
+	u64 began_ns;
+	u64 count;
+};
+struct {
+	__uint(type, BPF_MAP_TYPE_LRU_HASH);
+	__uint(max_entries, 8192);
+	__type(key, struct once_key);
+	__type(value, struct act_rate);
+} act_rates SEC(".maps");
+
+/*
+ * Whether an act may be told: not if the process does nothing else but this for the moment, so that it cannot
+ * push out of the ring what others do, or what else it does itself. Those that are not told are counted.
+ * VERIFIER: a global function, for a stack frame of its own.
+ */
+__weak __noinline int act_is_told(u64 operation, u64 what)
+{
+	struct scope *scope = scope_of(bpf_get_current_pid_tgid() >> 32);
+	struct act_rate fresh = { .began_ns = bpf_ktime_get_boot_ns(), .count = 1 };
+	struct once_key key = { .what = what, .operation = operation };
+	struct act_rate *rate;
+
+	if (!scope)
+		return false;
+	key.start_ns = scope->start_ns;
+	rate = bpf_map_lookup_elem(&act_rates, &key);
+	if (!rate || fresh.began_ns - rate->began_ns >= SECOND_NS) {
+		bpf_map_update_elem(&act_rates, &key, &fresh, BPF_ANY);
+		return true;
+	}
+	rate->count += 1;
+	if (rate->count <= ACTS_PER_SECOND)
+		return true;
+	count_drop(CLASS_SECURITY, DROP_FLOOD);
+	return false;
+}
+
 static __always_inline void emit_security(void *record, u32 length)
 {
 	if (bpf_ringbuf_output(&security_ring, record, length, lazy_wakeup(&security_ring)))
@@ -126,6 +167,10 @@ __weak __noinline int act(u64 operation)
 		return 0;
 	shape = &act_shapes[operation];
 	if (call->result < 0 && !shape->failed_too)
+		return 0;
+	/* The first argument of these says what is done. */
+	if (!is_on_name(operation) &&
+	    !act_is_told(operation, operation == OP_BPF || operation == OP_PTRACE ? call->arguments[0] : 0))
 		return 0;
 	rec = begin_act(s, &actor, operation);
 	rec->error = call->result < 0 ? -call->result : 0;
@@ -279,6 +324,8 @@ static __always_inline void unix_connected(const struct actor *actor, u32 fd)
 		return;
 	sk = sock_of_file(file);
 	if (!sk || BPF_CORE_READ(sk, __sk_common.skc_family) != AF_UNIX)
+		return;
+	if (!act_is_told(OP_UNIX_CONNECT, 0))
 		return;
 	rec = begin_act(s, actor, OP_UNIX_CONNECT);
 	rec->arguments[0] = BPF_CORE_READ(file, f_inode, i_ino);

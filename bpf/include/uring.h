@@ -161,6 +161,8 @@ static __always_inline void request_submitted(struct io_kiocb *req)
 	if (!code || code == URING_TIMEOUT)
 		return; /* does nothing */
 	if (has_names(code)) {
+		if (!act_is_told(OP_IO_URING, code))
+			return;
 		rec = begin_act(s, &actor, OP_IO_URING);
 		at = request_names(s, at, &actor, rec, req, code, &flags);
 	} else {

@@ -53,7 +53,8 @@ enum drop_reason {
 	DROP_MAP_FULL = 1,
 	DROP_READ_FAULT = 2,
 	DROP_TOO_LONG = 3,
-	DROP_COUNT = 4,
+	DROP_FLOOD = 4, /* more of one act of one process than a person could look at */
+	DROP_COUNT = 5,
 };
 
 enum rec_flags {

@@ -62,6 +62,8 @@ pub enum DropReason {
     ReadFault = 2,
     /// More than the sensor carries.
     TooLong = 3,
+    /// One process did the same act more often in a second than is told.
+    Flood = 4,
     /// A record did not have the form that its kind asks for.
     Malformed = 64,
     /// The ledger could not be written.
@@ -70,11 +72,12 @@ pub enum DropReason {
 
 impl DropReason {
     /// Reasons that the kernel side counts, in the order of their numbers.
-    pub const KERNEL: [Self; 4] = [
+    pub const KERNEL: [Self; 5] = [
         Self::RingFull,
         Self::MapFull,
         Self::ReadFault,
         Self::TooLong,
+        Self::Flood,
     ];
 
     /// The name used in JSON and on the screen.
@@ -85,6 +88,7 @@ impl DropReason {
             Self::MapFull => "map_full",
             Self::ReadFault => "read_fault",
             Self::TooLong => "too_long",
+            Self::Flood => "flood",
             Self::Malformed => "malformed",
             Self::WriteFailed => "write_failed",
         }

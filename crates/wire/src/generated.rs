@@ -45,7 +45,8 @@ pub const DROP_RING_FULL: u32 = 0;
 pub const DROP_MAP_FULL: u32 = 1;
 pub const DROP_READ_FAULT: u32 = 2;
 pub const DROP_TOO_LONG: u32 = 3;
-pub const DROP_COUNT: u32 = 4;
+pub const DROP_FLOOD: u32 = 4;
+pub const DROP_COUNT: u32 = 5;
 
 // enum rec_flags
 pub const REC_PATH_CUT: u32 = 1;
@@ -834,8 +835,8 @@ const _: () = assert!(offset_of!(process_item, parent_tgid) == 20);
 #[derive(Clone, Copy, Debug, Default, FromBytes, Immutable, IntoBytes, KnownLayout)]
 pub struct class_stats {
     pub produced: u64,
-    pub dropped: [u64; 4],
+    pub dropped: [u64; 5],
 }
-const _: () = assert!(size_of::<class_stats>() == 40);
+const _: () = assert!(size_of::<class_stats>() == 48);
 const _: () = assert!(offset_of!(class_stats, produced) == 0);
 const _: () = assert!(offset_of!(class_stats, dropped) == 8);

@@ -55,7 +55,11 @@ fn list<T>(
     let path = given.unwrap_or(usual);
     let context = || format!("failed to read `{}`", path.display());
     let file = match File::open(path) {
-        Err(error) if given.is_none() && error.kind() == ErrorKind::NotFound => {
+        // A store that is no folder is told by who opens it.
+        Err(error)
+            if given.is_none()
+                && matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) =>
+        {
             return Ok(Vec::new());
         }
         opened => opened.with_context(context)?,
