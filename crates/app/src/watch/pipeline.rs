@@ -100,6 +100,8 @@ pub(crate) struct Pipeline {
     canary: Canary,
     /// The command, until it runs its program.
     at_the_gate: Option<ProcessKey>,
+    /// Its use of the gate's pipe, whose totals are none of the session's.
+    gate_use: Option<(ProcessKey, u64)>,
     /// Findings of our own.
     findings: u64,
     /// Records lost in user space, by class and reason.
@@ -147,6 +149,7 @@ impl Pipeline {
             containers: Containers::default(),
             canary: Canary::new(now),
             at_the_gate: (!start.command.is_empty()).then_some(root),
+            gate_use: None,
             findings: 0,
             lost: BTreeMap::new(),
             reported_losses: BTreeMap::new(),
@@ -193,7 +196,11 @@ impl Pipeline {
                 if matches!(event.body, EventBody::ProcessExec(_)) {
                     self.at_the_gate = None;
                 }
-                matches!(event.body, EventBody::IpcPipe(_))
+                let EventBody::IpcPipe(pipe) = &event.body else {
+                    return false;
+                };
+                self.gate_use = Some((root, pipe.use_id));
+                true
             }
             _ => false,
         }
@@ -308,6 +315,11 @@ impl Pipeline {
 
     /// Writes a fact to the ledger and files it away.
     pub(crate) fn fact(&mut self, mut event: Event) {
+        if let EventBody::FileUse(usage) = &event.body
+            && self.gate_use == Some((event.process, usage.use_id))
+        {
+            return;
+        }
         self.images.learn(&event);
         if let EventBody::FileOpen(open) = &event.body {
             self.lineage.opened(event.process, open);
