@@ -35,7 +35,10 @@ impl Recorded {
     #[track_caller]
     pub(super) fn assert_in_order(&self) {
         assert_eq!(self.document.session.status, "ended");
-        assert!(self.document.coverage.omitted.is_empty());
+        // How many texts are compared with files is bounded, and that is said; everything else is there.
+        let mut omitted = self.document.coverage.omitted.clone();
+        omitted.remove("llm.sources");
+        assert!(omitted.is_empty(), "{omitted:?}");
         self.assert_conserved();
         let parsed: Value = serde_json::from_str(&self.json).unwrap();
         for action in parsed["actions"].as_array().unwrap() {
