@@ -83,15 +83,17 @@ impl Recorded {
         assert_eq!(self.document.coverage.tls.missing_bytes, 0);
     }
 
-    /// Records of the ledger of one of these kinds.
+    /// Records of the ledger of one of these kinds. What findings rest on has kinds, too, further in.
     pub(crate) fn count_records(&self, kinds: &[&str]) -> usize {
-        let tags: Vec<String> = kinds
-            .iter()
-            .map(|kind| format!("\"kind\":\"{kind}\""))
-            .collect();
+        #[derive(serde::Deserialize)]
+        struct Tag<'a> {
+            #[serde(borrow)]
+            kind: std::borrow::Cow<'a, str>,
+        }
         self.records
             .iter()
-            .filter(|record| tags.iter().any(|tag| record.contains(tag)))
+            .filter_map(|record| serde_json::from_str::<Tag<'_>>(record).ok())
+            .filter(|tag| kinds.contains(&&*tag.kind))
             .count()
     }
 
