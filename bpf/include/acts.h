@@ -170,7 +170,8 @@ __weak __noinline int act(u64 operation)
 		return 0;
 	/* The first argument of these says what is done. */
 	if (!is_on_name(operation) &&
-	    !act_is_told(operation, operation == OP_BPF || operation == OP_PTRACE ? call->arguments[0] : 0))
+	    !act_is_told(operation,
+			 operation == OP_BPF || operation == OP_PTRACE ? call->arguments[0] : 0))
 		return 0;
 	rec = begin_act(s, &actor, operation);
 	rec->error = call->result < 0 ? -call->result : 0;

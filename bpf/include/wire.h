@@ -432,7 +432,8 @@ enum operand_base {
 	BASE_THREAD = 5,
 	BASE_STACK = 6, /* stack pointer at entry */
 	BASE_RETURN = 7,
-	BASE_OWNER = 8, /* the object of the HOOK_OWNER call that the thread made last; else the thread */
+	BASE_OWNER =
+		8, /* the object of the HOOK_OWNER call that the thread made last; else the thread */
 };
 
 struct tls_operand {
@@ -458,7 +459,8 @@ enum hook_flags {
 	HOOK_ENDS = 8, /* the call ends one */
 	HOOK_AT_ENTRY = 16, /* everything is there at entry */
 	HOOK_OWNER = 32, /* the call moves nothing, but tells whose the next BASE_OWNER is */
-	HOOK_KEEPS = 64, /* what would block is kept, to be sent by a call without a buffer: GnuTLS */
+	HOOK_KEEPS =
+		64, /* what would block is kept, to be sent by a call without a buffer: GnuTLS */
 };
 
 struct tls_hook {
