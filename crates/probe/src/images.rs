@@ -60,22 +60,13 @@ pub enum ImageReport {
 /// A file that was looked at.
 struct Seen {
     version: Version,
-    attached: Instant,
     image: Option<AttachedImage>,
 }
 
-impl Seen {
-    fn new(version: Version, image: Option<AttachedImage>) -> Self {
-        Self {
-            version,
-            attached: Instant::now(),
-            image,
-        }
-    }
-}
-
-/// Probes are not attached once more before this time.
+/// After probes were attached once more, they are not again before this time.
 const ATTACHED_LONG_ENOUGH: Duration = Duration::from_secs(1);
+/// Files of which that time is remembered.
+const MAX_ATTACHED_AGAIN: usize = 1024;
 
 /// Tells whether a file is still the one that was looked at: its size, and when its content was last changed. Not
 /// when it was last renamed, linked or removed, which changes nothing. That the watched tree writes it is told
@@ -90,6 +81,8 @@ fn version_of(metadata: &Metadata) -> Version {
 pub(crate) struct Images {
     /// By device and inode.
     seen: HashMap<(u64, u64), Seen>,
+    /// When probes were attached once more.
+    attached_again: HashMap<(u64, u64), Instant>,
     /// Files with TLS code that could not be read, and why.
     blind: Vec<(PathBuf, String)>,
     /// Functions described to the kernel side so far.
@@ -118,15 +111,23 @@ impl Images {
             return false;
         };
         let identity = (metadata.dev(), metadata.ino());
-        let old_enough = |seen: &Seen| seen.attached.elapsed() >= ATTACHED_LONG_ENOUGH;
-        let is_due = self
+        let has_probes = self
             .seen
             .get(&identity)
-            .is_some_and(|seen| seen.image.is_some() && old_enough(seen));
-        if is_due {
-            self.forget(identity);
+            .is_some_and(|seen| seen.image.is_some());
+        let is_recent = self
+            .attached_again
+            .get(&identity)
+            .is_some_and(|time| time.elapsed() < ATTACHED_LONG_ENOUGH);
+        if !has_probes || is_recent {
+            return false;
         }
-        is_due
+        if self.attached_again.len() >= MAX_ATTACHED_AGAIN {
+            self.attached_again.clear();
+        }
+        self.attached_again.insert(identity, Instant::now());
+        self.forget(identity);
+        true
     }
 
     /// A number for a function: one that was never used while there are any, else the one freed first, as calls
@@ -166,7 +167,8 @@ impl Images {
             return Ok(ImageReport::Nothing);
         }
         self.forget(identity);
-        self.seen.insert(identity, Seen::new(version, None));
+        let image = None;
+        self.seen.insert(identity, Seen { version, image });
         let plan = match self.finding(&file, &metadata, capabilities) {
             Finding::Nothing => return Ok(ImageReport::Nothing),
             Finding::Blind(reason) => return Ok(self.note_blind(name, reason)),
@@ -174,7 +176,8 @@ impl Images {
         };
         let image = self.attach(skeleton, capabilities, &file, name, plan)?;
         let count = image.functions.len();
-        self.seen.insert(identity, Seen::new(version, Some(image)));
+        let image = Some(image);
+        self.seen.insert(identity, Seen { version, image });
         Ok(ImageReport::Attached(count))
     }
 
