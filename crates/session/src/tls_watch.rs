@@ -47,8 +47,6 @@ struct Connection {
     is_read: bool,
     is_reported_dark: bool,
     sent: Plaintext,
-    /// What the socket had sent when it was last asked.
-    sent_bytes: u64,
 }
 
 /// Plaintext that was seen.
@@ -114,7 +112,6 @@ impl TlsWatch {
                 is_read: false,
                 is_reported_dark: false,
                 sent: Plaintext::default(),
-                sent_bytes: 0,
             },
         );
     }
@@ -186,7 +183,8 @@ impl TlsWatch {
     }
 
     /// The socket has sent so much by now. `reason` is asked for what is known of the process's TLS library if the
-    /// connection is dark. Returns whether plaintext went missing of a connection that was read.
+    /// connection is dark. A connection that is read is judged at its end: plaintext comes when the call that
+    /// sends it returns, which may be long after its first bytes were sent.
     pub fn progress(
         &mut self,
         time: KTime,
@@ -194,26 +192,17 @@ impl TlsWatch {
         sent_bytes: u64,
         reason: impl FnOnce(ProcessKey) -> Option<String>,
         out: &mut Vec<Event>,
-    ) -> bool {
-        let Some(connection) = self.connections.get_mut(&socket) else {
-            return false;
-        };
-        // The plaintext of what was sent just now may be on its way: what had been sent before counts.
-        let settled_bytes = std::mem::replace(&mut connection.sent_bytes, sent_bytes);
-        if time.since(connection.began) < PATIENCE_NS {
-            return false;
+    ) {
+        if let Some(connection) = self.connections.get_mut(&socket)
+            && !connection.is_read
+            && time.since(connection.began) >= PATIENCE_NS
+        {
+            judge(connection, socket, time, sent_bytes, reason, out);
         }
-        judge(
-            connection,
-            socket,
-            time,
-            (sent_bytes, settled_bytes),
-            reason,
-            out,
-        )
     }
 
-    /// The socket was closed after it had sent so much.
+    /// The socket was closed after it had sent so much. Returns whose plaintext went missing of a connection that
+    /// was read, if it did.
     pub fn ended(
         &mut self,
         time: KTime,
@@ -221,11 +210,9 @@ impl TlsWatch {
         sent_bytes: u64,
         reason: impl FnOnce(ProcessKey) -> Option<String>,
         out: &mut Vec<Event>,
-    ) {
-        if let Some(mut connection) = self.connections.remove(&socket) {
-            let sent = (sent_bytes, sent_bytes);
-            judge(&mut connection, socket, time, sent, reason, out);
-        }
+    ) -> Option<ProcessKey> {
+        let mut connection = self.connections.remove(&socket)?;
+        judge(&mut connection, socket, time, sent_bytes, reason, out).then_some(connection.process)
     }
 }
 
@@ -245,13 +232,12 @@ fn credit(
     }
 }
 
-/// `sent_bytes` is what the socket has sent by now, and what it had when it was asked before. Returns whether
-/// plaintext went missing of a connection that was read.
+/// Returns whether plaintext went missing of a connection that was read.
 fn judge(
     connection: &mut Connection,
     socket: SocketId,
     time: KTime,
-    (sent_bytes, settled_bytes): (u64, u64),
+    sent_bytes: u64,
     reason: impl FnOnce(ProcessKey) -> Option<String>,
     out: &mut Vec<Event>,
 ) -> bool {
@@ -268,12 +254,12 @@ fn judge(
         let explained = opening
             .saturating_add(connection.sent.on_the_wire())
             .saturating_add(UNREAD_BYTES);
-        if settled_bytes <= explained {
+        if sent_bytes <= explained {
             return false;
         }
         let bytes = connection.sent.bytes;
         Some(format!(
-            "of {settled_bytes} bytes sent, only {bytes} were seen as plaintext: the functions that carry it \
+            "of {sent_bytes} bytes sent, only {bytes} were seen as plaintext: the functions that carry it \
              are not read any more"
         ))
     } else if sent_bytes <= opening {
@@ -424,26 +410,36 @@ mod tests {
         for _ in 0..1000 {
             watch.plaintext(&payload(Direction::Sent, 10), &mut out);
         }
-        // Small pieces take many times their size.
+        // Small pieces take many times their size. A long write is in progress.
         let sent = 1000 * (10 + 29 + 53);
-        assert!(!watch.progress(KTime(SECOND), SOCKET, sent, |_| None, &mut out));
-        // What was sent just now may still be on its way to us.
-        assert!(!watch.progress(
+        watch.progress(KTime(SECOND), SOCKET, sent + 200_000, |_| None, &mut out);
+        assert_eq!(states(&out), [true]);
+        let lost = watch.ended(
             KTime(2 * SECOND),
             SOCKET,
             sent + 200_000,
             |_| None,
-            &mut out
-        ));
-        assert_eq!(states(&out), [true]);
-        assert!(watch.progress(
-            KTime(3 * SECOND),
-            SOCKET,
-            sent + 200_000,
-            |_| None,
-            &mut out
-        ));
+            &mut out,
+        );
+        assert_eq!(lost, Some(process()));
         assert_eq!(states(&out), [true, false]);
+    }
+
+    #[test]
+    fn a_connection_of_small_pieces_is_read_whole() {
+        let mut watch = TlsWatch::default();
+        let mut out = Vec::new();
+        watch.began(KTime(0), process(), SOCKET, &[22, 3, 1]);
+        watch.bound(KTime(1), STREAM, SOCKET, &mut out);
+        for _ in 0..1000 {
+            watch.plaintext(&payload(Direction::Sent, 10), &mut out);
+        }
+        let sent = 1000 * (10 + 29 + 53);
+        assert_eq!(
+            watch.ended(KTime(SECOND), SOCKET, sent, |_| None, &mut out),
+            None
+        );
+        assert_eq!(states(&out), [true]);
     }
 
     #[test]

@@ -95,6 +95,7 @@ pub(crate) struct Pipeline {
     graph: SessionGraph,
     judge: Judge,
     tls_watch: TlsWatch,
+    lost_probes: Vec<ProcessKey>,
     images: Images,
     containers: Containers,
     canary: Canary,
@@ -145,6 +146,7 @@ impl Pipeline {
             graph: SessionGraph::default(),
             judge: options.judge,
             tls_watch: TlsWatch::default(),
+            lost_probes: Vec::new(),
             images: Images::default(),
             containers: Containers::default(),
             canary: Canary::new(now),
@@ -245,13 +247,14 @@ impl Pipeline {
                         .process_exited(event.process, event.time, &mut events);
                 }
                 if let EventBody::NetworkClose(close) = &event.body {
-                    self.tls_watch.ended(
+                    let lost = self.tls_watch.ended(
                         event.time,
                         close.socket,
                         close.sent_bytes,
                         |process| self.images.reason(process),
                         &mut events,
                     );
+                    self.lost_probes.extend(lost);
                 }
                 if let EventBody::ProcessExec(exec) = &event.body
                     && let Some(container) = self.containers.find(exec.cgroup)
@@ -277,12 +280,11 @@ impl Pipeline {
         self.assembler.take_flow_verdicts()
     }
 
-    /// An open TLS connection has sent so much by now. Returns whether its plaintext, which was seen, is seen no
-    /// more.
-    pub(crate) fn sent(&mut self, time: KTime, socket: SocketId, sent_bytes: u64) -> bool {
+    /// An open TLS connection has sent so much by now.
+    pub(crate) fn sent(&mut self, time: KTime, socket: SocketId, sent_bytes: u64) {
         let mut events = Vec::new();
         let images = &self.images;
-        let is_lost = self.tls_watch.progress(
+        self.tls_watch.progress(
             time,
             socket,
             sent_bytes,
@@ -292,7 +294,11 @@ impl Pipeline {
         for event in events {
             self.fact(event);
         }
-        is_lost
+    }
+
+    /// Processes whose plaintext was seen, and is seen no more, since the last time.
+    pub(crate) fn take_lost(&mut self) -> Vec<ProcessKey> {
+        std::mem::take(&mut self.lost_probes)
     }
 
     /// The number with which the canary is to sing, if it is time; and it is told if it was not heard.

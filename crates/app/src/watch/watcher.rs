@@ -288,6 +288,10 @@ impl Watched<'_> {
         {
             self.sensor.sing(number);
         }
+        for process in self.pipeline.take_lost() {
+            let attached = self.sensor.attach_again(process.tgid);
+            self.tolerate(attached)?;
+        }
         self.pipeline.tick();
         self.warn_of_write_error();
         Ok(())
@@ -320,7 +324,7 @@ impl Watched<'_> {
         let mut sockets = Vec::new();
         let mut open = Vec::new();
         self.sensor.sweep(&mut Totals {
-            tls: &mut |owner, socket, totals| open.push((owner, socket, totals.sent_bytes)),
+            tls: &mut |_: ProcessKey, socket, totals| open.push((socket, totals.sent_bytes)),
             file: &mut |owner, totals| events.push(file_totals(owner, totals)),
             socket: &mut |owner, socket, totals| {
                 sockets.extend(socket_totals(owner, socket, totals))
@@ -332,14 +336,9 @@ impl Watched<'_> {
         for (path, reason) in self.sensor.blind_images() {
             self.pipeline.blind_image(path, reason);
         }
-        for (owner, socket, sent_bytes) in open {
-            let is_lost = self
-                .pipeline
+        for (socket, sent_bytes) in open {
+            self.pipeline
                 .sent(clock::now(), SocketId(socket), sent_bytes);
-            if is_lost {
-                let attached = self.sensor.attach_again(owner.tgid);
-                self.tolerate(attached)?;
-            }
         }
         Ok(())
     }

@@ -3,8 +3,8 @@
 usage: unprobe.py URL CA_PEM BODY_FILE...
 
 Posts the first file, writes the library's own bytes over whatever is at the beginning of SSL_write_ex and
-SSL_read_ex in its memory, and posts the others but for the last on the same connection. Then it waits for two
-seconds, and posts the last one on a new connection.
+SSL_read_ex in its memory, and posts the others but for the last on the same connection, which it closes. After a
+second it posts the last one on a new connection.
 """
 
 import ctypes
@@ -66,9 +66,8 @@ post(connection, first)
 print(sum(restore(function) for function in FUNCTIONS), flush=True)
 for file in hidden:
     post(connection, file)
-    time.sleep(0.2)
-time.sleep(2)
 connection.close()
+time.sleep(1)
 connection = connect()
 post(connection, last)
 connection.close()
