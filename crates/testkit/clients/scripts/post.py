@@ -27,7 +27,7 @@ modes = sys.argv[1].split(",")
 url = urlsplit(sys.argv[2])
 context = ssl.create_default_context(cafile=sys.argv[3])
 # A library that nobody has seen before is looked at when it is loaded, which takes some tens of milliseconds: what a
-# program sends before that is not read (docs/reference/tls.md).
+# program sends before that is not read (ADR 0011).
 time.sleep(0.3)
 files = sys.argv[4:]
 failures = []
