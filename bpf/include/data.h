@@ -85,13 +85,23 @@ static __always_inline void unfold_message(struct user_data *data)
 
 #define WORD(a, b, c, d) ((u32)(a) | (u32)(b) << 8 | (u32)(c) << 16 | (u32)(d) << 24)
 
-static __always_inline u64 first_bytes(const struct user_data *data)
+/* Where the first of `bytes` bytes lie, and how many of them lie there. */
+static __always_inline struct user_vector first_piece(const struct user_data *data, u64 bytes)
 {
-	struct user_vector vector = { .base = data->address };
-	u64 bytes = 0;
+	struct user_vector piece = { .base = data->address, .bytes = bytes };
 
 	if (data->form == DATA_VECTOR)
-		bpf_probe_read_user(&vector, sizeof(vector), (void *)data->address);
+		bpf_probe_read_user(&piece, sizeof(piece), (void *)data->address);
+	if (piece.bytes > bytes)
+		piece.bytes = bytes;
+	return piece;
+}
+
+static __always_inline u64 first_bytes(const struct user_data *data)
+{
+	struct user_vector vector = first_piece(data, sizeof(u64));
+	u64 bytes = 0;
+
 	if (data->form != DATA_NONE)
 		bpf_probe_read_user(&bytes, sizeof(bytes), (void *)vector.base);
 	return bytes;

@@ -136,16 +136,14 @@ static __always_inline bool is_http(u64 first)
 static __always_inline void emit_hello(const struct actor *actor, u64 socket,
 				       const struct user_data *data, u64 bytes)
 {
-	struct user_vector vector = { .base = data->address, .bytes = bytes };
+	struct user_vector piece = first_piece(data, bytes);
 	struct scratch *s = scratch();
 	struct tls_hello_rec *rec;
 	u32 length;
 
 	if (!s)
 		return;
-	if (data->form == DATA_VECTOR)
-		bpf_probe_read_user(&vector, sizeof(vector), (void *)data->address);
-	length = vector.bytes < bytes ? vector.bytes : bytes;
+	length = piece.bytes;
 	if (length > WIRE_HELLO_BYTES)
 		length = WIRE_HELLO_BYTES;
 	barrier_var(length);
@@ -157,7 +155,7 @@ static __always_inline void emit_hello(const struct actor *actor, u64 socket,
 	rec->socket = socket;
 	rec->bytes = length;
 	rec->reserved = 0;
-	if (bpf_probe_read_user(&s->bytes[sizeof(*rec)], length, (void *)vector.base) ||
+	if (bpf_probe_read_user(&s->bytes[sizeof(*rec)], length, (void *)piece.base) ||
 	    bpf_ringbuf_output(&tls_ring, rec, sizeof(*rec) + length, BPF_RB_NO_WAKEUP))
 		count_refused(CLASS_TLS);
 }
@@ -262,16 +260,14 @@ static __always_inline void destination(struct socket_address *remote, u64 to)
 static __always_inline void emit_dns(const struct actor *actor, const struct socket_address *server,
 				     const struct user_data *data, bool sent, u64 bytes)
 {
-	struct user_vector vector = { .base = data->address, .bytes = bytes };
+	struct user_vector piece = first_piece(data, bytes);
 	struct scratch *s = scratch();
 	struct dns_rec *rec;
 	u32 length;
 
 	if (!s)
 		return;
-	if (data->form == DATA_VECTOR)
-		bpf_probe_read_user(&vector, sizeof(vector), (void *)data->address);
-	length = vector.bytes < bytes ? vector.bytes : bytes;
+	length = piece.bytes;
 	if (length > WIRE_DNS_BYTES)
 		length = WIRE_DNS_BYTES;
 	barrier_var(length);
@@ -284,7 +280,7 @@ static __always_inline void emit_dns(const struct actor *actor, const struct soc
 	rec->bytes = length;
 	rec->received = !sent;
 	rec->reserved = 0;
-	if (bpf_probe_read_user(&s->bytes[sizeof(*rec)], length, (void *)vector.base) ||
+	if (bpf_probe_read_user(&s->bytes[sizeof(*rec)], length, (void *)piece.base) ||
 	    bpf_ringbuf_output(&network_ring, rec, sizeof(*rec) + length, BPF_RB_NO_WAKEUP))
 		count_refused(CLASS_NETWORK);
 }

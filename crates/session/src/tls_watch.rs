@@ -2,9 +2,9 @@
 //!
 //! A connection is known by its first bytes, and is read once plaintext of it has been seen. One that has
 //! carried data for a while without that is dark: it is reported with the server's name, so that silence is
-//! never taken for quiet. So is one of which only part is seen: what was sent is held against the plaintext,
-//! as a probe may be gone from one process (which may take it out of its own memory) or from all. A connection
-//! may turn out to be read later; the last report of a socket holds.
+//! never taken for quiet. So is one, when it ends, of which only part was seen: what was sent is held against
+//! the plaintext, as a probe may be gone from one process (which may take it out of its own memory) or from all.
+//! A connection may turn out to be read later; the last report of a socket holds.
 
 use std::collections::HashMap;
 

@@ -93,7 +93,7 @@ pub(crate) fn finding(change: Change, time: KTime, number: u64) -> EventBody {
         rule: rule.to_owned(),
         severity,
         title: title.to_owned(),
-        taxonomy: vec!["attack:T1562.001".to_owned()],
+        taxonomy: vec!["attack-18:T1562.001".to_owned()],
         evidence: vec![Evidence {
             time,
             process: ProcessKey::default(),

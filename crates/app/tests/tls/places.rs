@@ -58,7 +58,7 @@ fn a_copy_of_libssl() {
         &with_libraries(&folder),
         PYTHON,
         &script("post.py"),
-        "one",
+        "pause,one",
     ])
     .end()
     .ok();
@@ -71,7 +71,7 @@ fn a_copy_of_libssl_that_is_removed_once_it_is_loaded() {
     let talk = Talk::new(4, 50_000);
     let folder = talk.site.path("lib");
     copy_libraries(&folder);
-    let mode = format!("forget={},one", libssl_in(&folder));
+    let mode = format!("forget={},pause,one", libssl_in(&folder));
     talk.run(&[
         "env",
         &with_libraries(&folder),
@@ -122,7 +122,7 @@ fn in_mount_namespace(prepare: &str) {
         "sh",
         PYTHON,
         &crate::talk::script("post.py"),
-        "one",
+        "pause,one",
     ])
     .end()
     .ok();

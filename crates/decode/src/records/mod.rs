@@ -7,6 +7,7 @@
 mod act;
 mod channel;
 mod file;
+mod names;
 mod network;
 mod path;
 mod process;

@@ -8,6 +8,8 @@ MODE, of which several may be joined by commas:
   asyncio      all at once, each on a connection of its own, through a memory BIO
   forget=PATH  removes this file once the TLS library is loaded
   wait=FILE    begins when this file exists
+  pause        waits a little: a library that nobody has seen before is looked at when it is loaded, which takes
+               some tens of milliseconds, and what is sent before that is not read (ADR 0011)
 """
 
 import asyncio
@@ -21,14 +23,12 @@ import time
 from urllib.parse import urlsplit
 
 THREADS = 4
+PAUSE_S = 0.3
 HEADERS = {"Content-Type": "application/json", "X-Api-Key": "none"}
 
 modes = sys.argv[1].split(",")
 url = urlsplit(sys.argv[2])
 context = ssl.create_default_context(cafile=sys.argv[3])
-# A library that nobody has seen before is looked at when it is loaded, which takes some tens of milliseconds: what a
-# program sends before that is not read (ADR 0011).
-time.sleep(0.3)
 files = sys.argv[4:]
 failures = []
 
@@ -102,6 +102,8 @@ for mode in modes:
     elif name == "wait":
         while not os.path.exists(value):
             time.sleep(0.01)
+    elif name == "pause":
+        time.sleep(PAUSE_S)
     elif name == "one":
         one(files)
     elif name == "many":
