@@ -1,6 +1,7 @@
 //! Watching: from the kernel's records to the ledger, the index and the report.
 
 mod canary;
+mod classes;
 mod containers;
 mod judge;
 mod lineage;

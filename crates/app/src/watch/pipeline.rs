@@ -19,6 +19,7 @@ use agentsight_session::{
 use anyhow::Context as _;
 
 use super::canary::{self, Canary};
+use super::classes::class_of;
 use super::containers::Containers;
 use super::judge::Judge;
 use super::lineage::Lineage;
@@ -543,30 +544,5 @@ impl Pipeline {
             all.insert(class, counters);
         }
         all
-    }
-}
-
-fn class_of(body: &EventBody) -> Option<EventClass> {
-    if matches!(body, EventBody::LlmContent(_) | EventBody::LlmSources(_)) {
-        // Of a call, which is counted.
-        return None;
-    }
-    match body.kind().split('.').next() {
-        Some("process") => Some(EventClass::Process),
-        Some("file") => Some(EventClass::File),
-        Some("network") => Some(EventClass::Network),
-        Some("llm" | "http" | "stream") => Some(EventClass::Tls),
-        Some("mcp" | "a2a" | "rpc") if is_over_http(body) => Some(EventClass::Tls),
-        Some("mcp" | "a2a" | "rpc" | "channel") => Some(EventClass::Stdio),
-        _ => None,
-    }
-}
-
-fn is_over_http(body: &EventBody) -> bool {
-    match body {
-        EventBody::McpCall(call) | EventBody::A2aCall(call) | EventBody::RpcCall(call) => {
-            call.endpoint.starts_with("http")
-        }
-        _ => false,
     }
 }
