@@ -87,6 +87,8 @@ pub(crate) fn watch(subject: &Subject, arguments: &WatchArgs) -> anyhow::Result<
     };
     let mut pipeline = Pipeline::begin(options, clock::now(), root, start)?;
 
+    // The command and our other threads have been started: they keep the priority that they have.
+    agentsight_probe::put_reader_first();
     let mut session = Watched {
         sensor: &mut sensor,
         pipeline: &mut pipeline,

@@ -315,6 +315,19 @@ fn descriptors_limits_and_the_like_are_unchanged() {
 
 #[test]
 #[ignore = "needs root"]
+fn the_priority_is_unchanged() {
+    // Ours is another one: what we read too late is lost.
+    let site = Site::new();
+    let plain = Call::new("/bin/sh")
+        .args(["-c", "nice; nice -n 3 nice"])
+        .end()
+        .ok();
+    let watched = site.run_script("nice; nice -n 3 nice").end().ok();
+    assert_eq!(watched.text(), plain.text());
+}
+
+#[test]
+#[ignore = "needs root"]
 fn the_command_runs_as_the_user_who_called_sudo() {
     let site = Site::new();
     fs::set_permissions(site.work(), fs::Permissions::from_mode(0o777)).unwrap();
